@@ -1,0 +1,71 @@
+# The two that matter: `make demo` and `make test`. Everything else is a part of one of them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PYTHONDONTWRITEBYTECODE := 1
+READY := build/.packages $(VENV)/.locked
+
+ROLES := $(sort $(notdir $(patsubst %/,%,$(dir $(wildcard molecule/*/molecule.yml)))))
+ROLE ?= $(ROLES)
+DEMO := BTMM_FLEET=demo
+E2E := BTMM_FLEET=e2e
+
+.PHONY: help demo demo-down lint unit molecule e2e test images lock clean
+
+help: ## show this list
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: images ## enrol a rehearsal fleet and reach a NATed host by name
+	$(DEMO) lab/lab up
+	$(DEMO) ansible-playbook -i inventories/lab site.yml
+	$(DEMO) python -m tests.e2e.demo
+
+demo-down: ## remove the rehearsal fleet of `make demo`
+	$(DEMO) lab/lab down
+
+lint: $(READY) ## ruff, mypy, yamllint, ansible-lint
+	ruff format --check .
+	ruff check .
+	mypy
+	yamllint --strict .
+	ansible-lint --offline --strict
+
+unit: $(READY) ## unit tests
+	pytest tests/unit
+
+molecule: images ## each role's scenario, or one: make molecule ROLE=tunnel
+	for role in $(ROLE); do molecule test --scenario-name "$$role"; done
+
+e2e: images ## the main job on a rehearsal fleet of its own
+	$(E2E) pytest tests/e2e
+
+test: lint unit molecule e2e ## all of these four
+
+images: $(READY)
+	lab/lab image
+
+# Root, since the rehearsal fleet needs network namespaces and containers.
+build/.packages: lab/apt-packages.txt
+	@echo "== Debian packages"
+	@missing=$$(for package in $$(cat $<) python3-venv; do dpkg-query -W -f '$${Status}\n' "$$package" 2>/dev/null | grep -q 'ok installed' || echo "$$package"; done); \
+	if [ -n "$$missing" ]; then \
+	  [ "$$(id -u)" = 0 ] || { echo "These Debian packages are missing, and only root can install them:" $$missing >&2; exit 1; }; \
+	  apt-get update -q; DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
+	fi
+	@mkdir -p $(@D) && touch $@
+
+$(VENV)/.locked: requirements.lock | build/.packages
+	@echo "== Python packages, as locked"
+	@test -x $(VENV)/bin/pip || python3 -m venv $(VENV)
+	@$(VENV)/bin/pip install -q --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+lock: $(READY) ## renew requirements.lock from pyproject.toml
+	pip-compile -q --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links --generate-hashes --extra dev -o requirements.lock pyproject.toml
+
+clean: demo-down ## forget what was built here
+	rm -rf build $(VENV)
