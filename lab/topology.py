@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the definition file says: images, segments, hosts."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
+from typing import Any
+
+from lab.errors import LabError
+
+INTERFACES = {"host": ("eth0",), "router": ("wan", "lan")}
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_SEGMENT = re.compile(r"[a-z][a-z0-9-]{0,11}")  # "br-" and the name fit in the 15 octets of an interface name
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A Debian release with packages."""
+
+    release: str
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """A host's interface: its name, the segment it is plugged into, its address with the segment's prefix length."""
+
+    name: str
+    segment: str
+    address: IPv4Interface
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A machine; kind is `host` or `router`, page says whether it serves a web page that names it."""
+
+    name: str
+    image: Image
+    kind: str
+    interfaces: tuple[Interface, ...]
+    page: bool
+
+    @property
+    def uplink(self) -> Interface:
+        """The interface `plug` moves: eth0 of a host, wan of a router."""
+        return self.interfaces[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """A fleet's definition."""
+
+    segments: Mapping[str, IPv4Network]
+    hosts: Mapping[str, Host]
+
+    def gateway(self, segment: str) -> IPv4Address | None:
+        """Address of the router whose LAN side is on the segment, or None."""
+        for host in self.hosts.values():
+            for interface in host.interfaces:
+                if interface.name == "lan" and interface.segment == segment:
+                    return interface.address.ip
+        return None
+
+    def host(self, name: str) -> Host:
+        """The host of that name; LabError when there is none."""
+        if name not in self.hosts:
+            raise LabError(f"no host {name!r} in this fleet; there are {', '.join(self.hosts)}")
+        return self.hosts[name]
+
+    def segment(self, name: str) -> IPv4Network:
+        """The network of that segment; LabError when there is none."""
+        if name not in self.segments:
+            raise LabError(f"no segment {name!r} in this fleet; there are {', '.join(self.segments)}")
+        return self.segments[name]
+
+
+def load(path: Path) -> Topology:
+    """Read a definition file; LabError says in one sentence what is wrong with it and where."""
+    try:
+        with path.open("rb") as file:
+            return parse(tomllib.load(file))
+    except OSError as error:
+        raise LabError(f"cannot read topology {path}: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise LabError(f"topology {path} is not TOML: {error}") from error
+    except LabError as error:
+        raise LabError(f"topology {path}: {error}") from error
+
+
+def parse(data: Mapping[str, Any]) -> Topology:
+    """Turn a definition (shape: see topology.toml) into a Topology; LabError when it contradicts itself."""
+    _only(data, "the file", "packages", "images", "segments", "hosts")
+    common = _packages(data, "packages")
+    images = {name: _image(name, table, common) for name, table in _table(data, "images").items()}
+    segments = {name: _net(name, net) for name, net in _table(data, "segments").items()}
+    hosts: dict[str, Host] = {}
+    owners: dict[IPv4Address, str] = {}
+    for name, table in _table(data, "hosts").items():
+        host = hosts[name] = _host(name, table, images, segments)
+        for interface in host.interfaces:
+            address = interface.address.ip
+            if address in owners:
+                raise LabError(f"address {address} is given to both {owners[address]} and {name}; give one another")
+            owners[address] = name
+    _one_router_each(hosts)
+    return Topology(segments, hosts)
+
+
+def _host(name: str, table: object, images: Mapping[str, Image], segments: Mapping[str, IPv4Network]) -> Host:
+    if not _LABEL.fullmatch(name):
+        raise LabError(f"host name {name!r} must be lower-case letters, digits and inner hyphens, 63 at most")
+    where = f"host {name}"
+    given = _only(table, where, "image", "kind", "page", "interfaces")
+    image, kind, page = str(given.get("image")), str(given.get("kind", "host")), given.get("page", False)
+    if image not in images:
+        raise LabError(f"{where} wants image {image!r}, which is not defined; there are {', '.join(images)}")
+    if kind not in INTERFACES:
+        raise LabError(f"{where} is of kind {kind!r}; it must be host or router")
+    if not isinstance(page, bool):
+        raise LabError(f"{where}: page must be true or false")
+    plugs = _table(given, "interfaces", where)
+    if set(plugs) != set(INTERFACES[kind]):
+        raise LabError(f"{where} is a {kind} and must have the interfaces {' and '.join(INTERFACES[kind])}")
+    found = tuple(_interface(f"{where}, {key}", key, plugs[key], segments) for key in INTERFACES[kind])
+    return Host(name, images[image], kind, found, page)
+
+
+def _interface(where: str, name: str, table: object, segments: Mapping[str, IPv4Network]) -> Interface:
+    given = _only(table, where, "segment", "address")
+    segment = str(given.get("segment"))
+    if segment not in segments:
+        raise LabError(f"{where} is on segment {segment!r}, which is not defined; there are {', '.join(segments)}")
+    return Interface(name, segment, address_in(segments[segment], str(given.get("address")), where))
+
+
+def address_in(net: IPv4Network, text: str, where: str) -> IPv4Interface:
+    """Check that the text is an address a host may have in the network; `where` starts the sentence if not."""
+    try:
+        address = IPv4Address(text)
+    except ValueError as error:
+        raise LabError(f"{where}: {text!r} is not an IPv4 address") from error
+    if address not in net or address in (net.network_address, net.broadcast_address):
+        raise LabError(f"{where}: {address} is not a host's address in {net}")
+    return IPv4Interface(f"{address}/{net.prefixlen}")
+
+
+def _one_router_each(hosts: Mapping[str, Host]) -> None:
+    routers: dict[str, str] = {}
+    for host in hosts.values():
+        for interface in host.interfaces:
+            if interface.name == "lan" and routers.setdefault(interface.segment, host.name) != host.name:
+                raise LabError(
+                    f"segment {interface.segment} has two routers, {routers[interface.segment]} and {host.name}"
+                )
+
+
+def _image(name: str, table: object, common: tuple[str, ...]) -> Image:
+    given = _only(table, f"image {name}", "release", "packages")
+    release = given.get("release")
+    if not isinstance(release, str) or not _LABEL.fullmatch(release):
+        raise LabError(f"image {name}: release {release!r} is not the name of a Debian release")
+    return Image(release, common + _packages(given, f"image {name}, packages"))
+
+
+def _packages(table: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    names = table.get("packages", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise LabError(f"{where} must be a list of package names")
+    return tuple(names)
+
+
+def _net(name: str, net: object) -> IPv4Network:
+    if not _SEGMENT.fullmatch(name):
+        raise LabError(f"segment name {name!r} must be 1 to 12 lower-case letters, digits and hyphens, a letter first")
+    try:
+        return IPv4Network(net)
+    except ValueError as error:
+        raise LabError(f"segment {name}: {net!r} is not an IPv4 network such as 192.168.10.0/24") from error
+
+
+def _table(data: Mapping[str, Any], key: str, where: str = "the file") -> Mapping[str, Any]:
+    table = data.get(key)
+    if not isinstance(table, dict) or not table:
+        raise LabError(f"{where} needs a table {key!r} with at least one entry")
+    return table
+
+
+def _only(table: object, where: str, *known: str) -> Mapping[str, Any]:
+    if not isinstance(table, dict):
+        raise LabError(f"{where} must be a table with {', '.join(known)}")
+    for key in table:
+        if key not in known:
+            raise LabError(f"{where} has {key!r}, which means nothing here; known are {', '.join(known)}")
+    return table

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+import copy
+from ipaddress import IPv4Address, IPv4Interface
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import topology
+from lab.errors import LabError
+from lab.paths import LAB
+
+SMALL: dict[str, Any] = {
+    "packages": ["systemd"],
+    "images": {"trixie": {"release": "trixie", "packages": ["miniupnpd"]}},
+    "segments": {"wan": "203.0.113.0/24", "home": "192.168.10.0/24"},
+    "hosts": {
+        "nat": {
+            "image": "trixie",
+            "kind": "router",
+            "interfaces": {
+                "wan": {"segment": "wan", "address": "203.0.113.1"},
+                "lan": {"segment": "home", "address": "192.168.10.1"},
+            },
+        },
+        "imac": {
+            "image": "trixie",
+            "page": True,
+            "interfaces": {"eth0": {"segment": "home", "address": "192.168.10.10"}},
+        },
+    },
+}
+
+
+def test_small_fleet() -> None:
+    fleet = topology.parse(SMALL)
+    imac = fleet.host("imac")
+    assert imac.kind == "host"
+    assert imac.page
+    assert imac.image.packages == ("systemd", "miniupnpd")
+    assert imac.uplink.address == IPv4Interface("192.168.10.10/24")
+    assert fleet.host("nat").uplink.name == "wan"
+    assert fleet.gateway("home") == IPv4Address("192.168.10.1")
+    assert fleet.gateway("wan") is None
+
+
+def test_the_fleet_that_ships() -> None:
+    fleet = topology.load(LAB / "topology.toml")
+    assert set(fleet.hosts) == {"zone", "mini", "nat-home", "nat-cafe", "imac", "macbook"}
+    assert fleet.gateway("cafe") == IPv4Address("192.168.20.1")
+    assert {host.image.release for host in fleet.hosts.values()} == {"bookworm", "trixie"}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        (("hosts", "imac", "interfaces", "eth0", "segment"), "moon", "on segment 'moon', which is not defined"),
+        (("hosts", "imac", "interfaces", "eth0", "address"), "192.168.10.1", "given to both nat and imac"),
+        (("hosts", "imac", "interfaces", "eth0", "address"), "10.0.0.1", "not a host's address in 192.168.10.0/24"),
+        (("hosts", "imac", "interfaces", "eth0", "address"), "192.168.10.255", "not a host's address"),
+        (("hosts", "imac", "interfaces", "eth0", "address"), 7, "'7' is not an IPv4 address"),
+        (("hosts", "imac", "interfaces"), {"lan": {}}, "must have the interfaces eth0"),
+        (("hosts", "imac", "interfaces"), {}, "needs a table 'interfaces'"),
+        (("hosts", "imac", "image"), "sid", "wants image 'sid'"),
+        (("hosts", "imac", "kind"), "switch", "must be host or router"),
+        (("hosts", "imac", "page"), "yes", "page must be true or false"),
+        (("hosts", "imac", "colour"), "white", "has 'colour', which means nothing here"),
+        (("hosts", "imac"), "a string", "host imac must be a table"),
+        (("hosts", "Bob's iMac"), SMALL["hosts"]["imac"], 'host name "Bob\'s iMac" must be'),
+        (("hosts", "-x"), SMALL["hosts"]["imac"], "host name '-x' must be"),
+        (("segments", "home"), "192.168.10.1/24", "is not an IPv4 network"),
+        (("segments", "a-name-too-long"), "10.0.0.0/8", "segment name"),
+        (("images", "trixie", "release"), "../etc", "is not the name of a Debian release"),
+        (("images", "trixie", "packages"), "vim", "must be a list of package names"),
+        (("images",), {}, "needs a table 'images'"),
+        (("extra",), 1, "the file has 'extra'"),
+    ],
+)
+def test_bad_definition_is_one_sentence(path: tuple[str, ...], value: object, sentence: str) -> None:
+    data = copy.deepcopy(SMALL)
+    table = data
+    for key in path[:-1]:
+        table = table[key]
+    table[path[-1]] = value
+    with pytest.raises(LabError) as caught:
+        topology.parse(data)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_two_routers_on_a_segment() -> None:
+    data = copy.deepcopy(SMALL)
+    data["hosts"]["other"] = copy.deepcopy(data["hosts"]["nat"])
+    data["hosts"]["other"]["interfaces"]["wan"]["address"] = "203.0.113.2"
+    data["hosts"]["other"]["interfaces"]["lan"]["address"] = "192.168.10.2"
+    with pytest.raises(LabError, match="segment home has two routers, nat and other"):
+        topology.parse(data)
+
+
+def test_unknown_names() -> None:
+    fleet = topology.parse(SMALL)
+    with pytest.raises(LabError, match="no host 'mini' in this fleet; there are nat, imac"):
+        fleet.host("mini")
+    with pytest.raises(LabError, match="no segment 'moon' in this fleet; there are wan, home"):
+        fleet.segment("moon")
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="No such file"):
+        topology.load(tmp_path / "none.toml")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("hosts = [")
+    with pytest.raises(LabError, match="is not TOML"):
+        topology.load(broken)
+    broken.write_text("x = 1")
+    with pytest.raises(LabError, match=r"broken.toml: the file has 'x'"):
+        topology.load(broken)
