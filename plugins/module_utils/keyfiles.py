@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A host's key, certificate and CA as files on that host; standard library and the host's openssl only."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .atomic import write_atomic
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PUBLIC_MODE = 0o644
+
+
+class KeyFileError(RuntimeError):
+    """The key cannot be made, read or written: cause and fix."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFiles:
+    """Where one identity's files are, and who may read the key."""
+
+    key: Path
+    certificate: Path
+    ca: Path
+    owner: str
+    group: str
+    key_mode: int
+
+    def modes(self) -> dict[Path, int]:
+        """Return every file with the mode it shall have."""
+        return {self.key: self.key_mode, self.certificate: PUBLIC_MODE, self.ca: PUBLIC_MODE}
+
+    def make_key(self) -> None:
+        """Make an ECDSA P-256 key: it is in a private file from its first moment on disk.
+
+        Raises:
+            KeyFileError: openssl fails, or the file cannot be written.
+        """
+        self._write(self.key, _openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"))
+
+    def request(self) -> str:
+        """Return a certificate request (PEM) signed by the key; the controller takes nothing but the key from it.
+
+        Raises:
+            KeyFileError: the key is unreadable.
+        """
+        try:
+            return _openssl("req", "-new", "-sha256", "-batch", "-subj", "/CN=btmm", "-key", str(self.key)).decode()
+        except KeyFileError as error:
+            raise KeyFileError(
+                f"the private key {self.key} is unusable ({error}); restore it, or delete it to get a new one "
+                "(and a new address)"
+            ) from None
+
+    def install(self, path: Path, content: str) -> None:
+        """Write one of the two certificates.
+
+        Raises:
+            KeyFileError: the file cannot be written.
+        """
+        self._write(path, content.encode())
+
+    def _write(self, path: Path, content: bytes) -> None:
+        try:
+            self._make_directory(path.parent)
+            write_atomic(path, content, self.modes()[path], self.owner, self.group)
+        except (OSError, LookupError) as error:
+            raise KeyFileError(f"{path} cannot be written ({error}); mend the folder, its owner or the disk") from None
+
+    def _make_directory(self, directory: Path) -> None:
+        """Make a missing folder: the key's is closed to others, as strongSwan's package makes it."""
+        if directory.is_dir():
+            return
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o750 if directory == self.key.parent else 0o755)
+        shutil.chown(directory, self.owner, self.group)
+
+
+def read(path: Path) -> str:
+    """Return a certificate file's text; '' when it is missing. What is no text is returned as a note that is no PEM."""
+    try:
+        return path.read_text(encoding="ascii")
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError:
+        return "not text\n"
+
+
+def _openssl(*arguments: str) -> bytes:
+    try:
+        done = subprocess.run(
+            ["openssl", *arguments], capture_output=True, stdin=subprocess.DEVNULL, check=False, timeout=60
+        )
+    except FileNotFoundError:
+        raise KeyFileError("there is no 'openssl'; install the package openssl") from None
+    except subprocess.TimeoutExpired:
+        raise KeyFileError("openssl gave no answer within 60 s; is the machine out of memory?") from None
+    if done.returncode != 0:
+        raise KeyFileError("openssl: " + " ".join(done.stderr.decode(errors="replace").split())[:200])
+    return done.stdout

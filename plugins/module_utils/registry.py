@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the owner issued: one small JSON file per enrolled name, and the rules that keep names and addresses unique."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING
+
+from .atomic import write_atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+ROLES = ("host", "server")
+
+
+class DamagedRecord(ValueError):
+    """A stored record is not of the form that this library writes."""
+
+
+class Conflict(ValueError):
+    """Another host has this label or this key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """One issued certificate.
+
+    ``role`` is 'host' or 'server'; ``key`` is SHA-256 over the SubjectPublicKeyInfo, hex; ``serial`` is hex;
+    ``not_after`` is ISO 8601 in UTC; ``ula`` is None for a server.
+    """
+
+    label: str
+    role: str
+    host: str
+    key: str
+    ula: str | None
+    serial: str
+    not_after: str
+
+
+class Registry:
+    """The enrolments below one directory. The caller holds the store's lock while it writes."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def get(self, label: str, role: str) -> Enrolment | None:
+        """Return what was issued for ``label`` in ``role``.
+
+        Raises:
+            DamagedRecord: the file is not what ``put`` writes.
+        """
+        try:
+            return _parse(self._path(label, role))
+        except FileNotFoundError:
+            return None
+
+    def all(self) -> Iterator[Enrolment]:
+        """Yield every enrolment, by file name.
+
+        Raises:
+            DamagedRecord: a file is not what ``put`` writes.
+        """
+        for path in sorted(self._directory.glob("*.json")):
+            yield _parse(path)
+
+    def put(self, enrolment: Enrolment) -> None:
+        """Store ``enrolment`` in the place of a former one."""
+        text = json.dumps(asdict(enrolment), indent=1, ensure_ascii=False) + "\n"
+        write_atomic(self._path(enrolment.label, enrolment.role), text.encode())
+
+    def roles_of(self, label: str) -> tuple[str, ...]:
+        """Return the roles in which something is recorded for ``label``."""
+        return tuple(role for role in ROLES if self._path(label, role).exists())
+
+    def retire(self, label: str, attic: Path, mark: int) -> None:
+        """Move what was issued for ``label`` to ``attic``, marked with a number."""
+        attic.mkdir(mode=0o700, exist_ok=True)
+        for role in self.roles_of(label):
+            path = self._path(label, role)
+            path.rename(attic / f"{path.stem}.{mark}.json")
+
+    def check(self, label: str, role: str, host: str, key: str) -> None:
+        """Refuse a label or a key that belongs to another host.
+
+        Raises:
+            Conflict: with both names and the fix.
+            DamagedRecord: a file is not what ``put`` writes.
+        """
+        for other in self.all():
+            if other.label == label and other.host != host and other.key != key:
+                raise Conflict(
+                    f"the label '{label}' belongs to host '{other.host}'; set another btmm_label here, "
+                    f"or remove '{other.host}' from the fleet first"
+                )
+            if other.key != key or role != other.role or other.label == label:
+                continue
+            if other.host == host:
+                raise Conflict(
+                    f"this host is enrolled as '{other.label}' already; remove '{other.label}' from the fleet "
+                    f"before it becomes '{label}'"
+                )
+            raise Conflict(
+                f"it carries the private key of host '{other.host}' (label '{other.label}') and so its address "
+                f"{other.ula}: one is a clone of the other; delete the key file on the clone and run again"
+            )
+
+    def _path(self, label: str, role: str) -> Path:
+        # A label has no dot, so the two kinds cannot meet.
+        return self._directory / (f"{label}.json" if role == "host" else f"{label}.{role}.json")
+
+
+def _parse(path: Path) -> Enrolment:
+    try:
+        given = json.loads(path.read_bytes())
+        values = {field.name: given[field.name] for field in fields(Enrolment)}
+        if not all(isinstance(value, str) or (value is None and name == "ula") for name, value in values.items()):
+            raise TypeError("a field is not text")
+        return Enrolment(**values)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise DamagedRecord(
+            f"{path} is damaged ({error}); restore it from a backup, or delete it and run again"
+        ) from None

@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The owner's certificates: one CA, one certificate per host key (RFC 5280, RFC 4945, RFC 3779)."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from .addrblock import address_block, granted_network
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# A host whose clock is behind ours still accepts its new certificate; twice what TSIG allows (RFC 8945 section 10).
+BACKDATED = timedelta(minutes=10)
+CA_LIFE = timedelta(days=3653)
+# RFC 4945 section 5.1.3.12 and RFC 5280: IKE peers look for this purpose, or for none.
+IPSEC_IKE = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.17")
+# RFC 5280 appendix A, ub-common-name. A longer name stands in the SAN alone.
+MAX_COMMON_NAME = 64
+
+
+class BadRequest(ValueError):
+    """The certificate request is no request, is not signed by its key, or holds a key that we do not take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a certificate shall say.
+
+    ``name`` has no final dot. ``ula`` is the fleet host's address, also its RFC 3779 block; a zone host has none, but
+    the addresses it is reached at. ``days`` is the certificate's life.
+    """
+
+    name: str
+    ula: IPv6Address | None = None
+    addresses: tuple[IPv4Address | IPv6Address, ...] = ()
+    days: int = 398
+
+    @property
+    def role(self) -> str:
+        """'host' for a machine of the fleet, 'server' for a zone host."""
+        return "host" if self.ula else "server"
+
+    @property
+    def subject(self) -> x509.Name:
+        """The distinguished name: the host's name, where it fits."""
+        return _common_name(self.name)
+
+    @property
+    def alternative_names(self) -> x509.SubjectAlternativeName:
+        """DNS name, then addresses."""
+        addresses = (*([self.ula] if self.ula else []), *self.addresses)
+        return x509.SubjectAlternativeName([x509.DNSName(self.name), *map(x509.IPAddress, addresses)])
+
+    @property
+    def block(self) -> IPv6Network | None:
+        """What RFC 3779 shall grant."""
+        return IPv6Network(self.ula) if self.ula else None
+
+
+def make_ca(
+    zone: str, prefix: IPv6Network, now: datetime | None = None
+) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """Make the owner's CA for ``zone`` (no final dot): it can name hosts of the zone only, and grant only the /48.
+
+    OpenSSL and charon enforce both, and accept both as critical (RFC 5280 section 4.2.1.10, RFC 3779 section 2.1).
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = now or datetime.now(UTC)
+    name = _common_name(f"{zone} owner CA")
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - BACKDATED)
+        .not_valid_after(now + CA_LIFE)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(ca=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.NameConstraints([x509.DNSName(zone)], None), critical=True)
+        .add_extension(address_block(prefix), critical=True)
+    )
+    return builder.sign(key, hashes.SHA256()), key
+
+
+def load_request(pem: str) -> x509.CertificateSigningRequest:
+    """Return the request of a host. Only its key is used, and its signature shows that the host holds the key.
+
+    Raises:
+        BadRequest: no request, not signed by its key, or not an EC key on P-256.
+    """
+    try:
+        request = x509.load_pem_x509_csr(pem.encode())
+        key = request.public_key()
+        signed = request.is_signature_valid
+    except Exception as error:  # noqa: BLE001 - foreign bytes: the parser has many ways to say no
+        raise BadRequest(f"the host's certificate request cannot be read ({error})") from None
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise BadRequest("the host's key is not an ECDSA P-256 key")
+    if not signed:
+        raise BadRequest("the host's certificate request is not signed by the key in it")
+    return request
+
+
+def issue(
+    request: x509.CertificateSigningRequest,
+    profile: Profile,
+    ca: x509.Certificate,
+    ca_key: ec.EllipticCurvePrivateKey,
+    now: datetime | None = None,
+) -> x509.Certificate:
+    """Sign a certificate for the request's key; every name comes from ``profile``, none from the request."""
+    now = now or datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(profile.subject)
+        .issuer_name(ca.subject)
+        .public_key(request.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - BACKDATED)
+        # A certificate that outlives its CA only looks longer.
+        .not_valid_after(min(now + timedelta(days=profile.days), ca.not_valid_after_utc))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(ca=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(_purposes(profile)), critical=False)
+        .add_extension(profile.alternative_names, critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(request.public_key()), critical=False)
+        .add_extension(_authority(ca), critical=False)
+    )
+    if profile.block:
+        builder = builder.add_extension(address_block(profile.block), critical=True)
+    return builder.sign(ca_key, hashes.SHA256())
+
+
+def reason_to_issue(
+    pem: str, key_der: bytes, profile: Profile, ca: x509.Certificate, now: datetime | None = None
+) -> str | None:
+    """Say why the certificate on a host must be made (anew), as a clause; None when it serves.
+
+    Args:
+        pem: what the host has; may be empty or anything.
+        key_der: SubjectPublicKeyInfo of the host's key.
+        profile: what the certificate shall say.
+        ca: the CA in force.
+        now: aware time to judge by, default the controller's clock.
+    """
+    if not pem:
+        return "there is none"
+    try:
+        certificate = x509.load_pem_x509_certificate(pem.encode())
+        certificate.verify_directly_issued_by(ca)
+        if spki(certificate) != key_der:
+            return "the host's key is another one"
+        if certificate.subject != profile.subject or _alternative_names(certificate) != profile.alternative_names:
+            return "its names changed"
+        if granted_network(certificate) != profile.block:
+            return "its address block changed"
+    except InvalidSignature:
+        return "its signature is wrong"
+    except Exception as error:  # noqa: BLE001 - the host's file is foreign input: whatever is wrong, a new one mends it
+        return f"it is damaged or of another CA ({type(error).__name__})"
+    now = now or datetime.now(UTC)
+    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if now < start:
+        return "it is not valid yet"
+    if now >= end:
+        return "it expired"
+    if (end - now) * 3 < end - start:
+        return "less than a third of its life is left"
+    return None
+
+
+def spki(holder: x509.Certificate | x509.CertificateSigningRequest) -> bytes:
+    """Return the SubjectPublicKeyInfo, DER: what the host's address is made of."""
+    return holder.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def serial(certificate: x509.Certificate) -> str:
+    """Return the serial number as lower-case hex."""
+    return f"{certificate.serial_number:x}"
+
+
+def to_pem(certificate: x509.Certificate) -> str:
+    """Return the certificate as PEM text."""
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """Return SHA-256 over the DER certificate as lower-case hex, as ``openssl x509 -fingerprint`` means it."""
+    return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def summary(pem: str) -> dict[str, str]:
+    """Return ``fingerprint``, ``serial`` (hex), ``not_after`` (ISO 8601) of a certificate; empty for anything else."""
+    try:
+        certificate = x509.load_pem_x509_certificate(pem.encode())
+        return {
+            "fingerprint": fingerprint(certificate),
+            "serial": serial(certificate),
+            "not_after": certificate.not_valid_after_utc.isoformat(),
+        }
+    except ValueError:
+        return {"fingerprint": "", "serial": "", "not_after": ""}
+
+
+def describe(pem: str) -> str:
+    """Return the fields that a reader of a diff wants, one a line; a note for what is no certificate; '' for ''."""
+    if not pem:
+        return ""
+    try:
+        certificate = x509.load_pem_x509_certificate(pem.encode())
+        names = [str(name.value) for name in _alternative_names(certificate) or ()]
+        return describe_fields(
+            certificate.subject, names, granted_network(certificate), certificate.not_valid_after_utc.isoformat()
+        )
+    except Exception as error:  # noqa: BLE001 - foreign bytes, see reason_to_issue
+        return f"not a readable certificate ({type(error).__name__})\n"
+
+
+def describe_fields(subject: x509.Name, names: Sequence[str], block: IPv6Network | None, end: str) -> str:
+    """Return the text of ``describe`` for a certificate that may not be made yet."""
+    lines = [f"subject: {subject.rfc4514_string()}", f"names: {', '.join(names)}", f"not after: {end}"]
+    if block:
+        lines.insert(2, f"address block: {block}")
+    return "\n".join(lines) + "\n"
+
+
+def parse_address(text: str) -> IPv4Address | IPv6Address:
+    """Return an IP address for a subject alternative name.
+
+    Raises:
+        ValueError: not an address.
+    """
+    return ipaddress.ip_address(text)
+
+
+def _alternative_names(certificate: x509.Certificate) -> x509.SubjectAlternativeName | None:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _authority(ca: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    identifier = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
+
+
+def _common_name(text: str) -> x509.Name:
+    if len(text) > MAX_COMMON_NAME:
+        # The name still has to be one, and not empty: RFC 5280 section 4.1.2.6. Its tail says whose it is.
+        text = text[-MAX_COMMON_NAME:].partition(".")[2] or text[-MAX_COMMON_NAME:]
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def _purposes(profile: Profile) -> list[x509.ObjectIdentifier]:
+    both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    return [*both, IPSEC_IKE] if profile.ula else both[:1]
+
+
+def _key_usage(*, ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not ca,
+        key_cert_sign=ca,
+        crl_sign=ca,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The host's side of its identity: make the key, show a request for it, install what the action plugin signed."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: host_identity
+short_description: A host's private key, and its certificate from the owner's CA
+version_added: 0.1.0
+description:
+  - An ECDSA P-256 key is made on the host and never leaves it. Its certificate request goes to the controller, where an
+    action plugin checks that the host holds the key, and signs a certificate with the owner's CA.
+  - Names in the certificate come from the inventory, never from the request. A fleet host's certificate carries
+    C(LABEL.ZONE), its address (prefix and the first 64 bits of SHA-256 over its public key), and that address as
+    RFC 3779 address block.
+  - A certificate is made anew when it is missing, damaged, expired, unknown to the owner, of another CA or key, has
+    other names, or has less than a third of its life left.
+  - A run that changes nothing runs the module once.
+options:
+  zone:
+    description: The owner's zone. Default C(btmm_zone).
+    type: str
+  owner_dir:
+    description: Folder of the owner's state on the controller. Default C(btmm_owner_dir), or C(.btmm) at the inventory.
+    type: path
+  passphrase:
+    description: Passphrase of the owner's secrets. Default C(btmm_owner_passphrase).
+    type: str
+  label:
+    description: The host's label in the zone. Default C(btmm_label), or the inventory name up to its first dot.
+    type: str
+  role:
+    description: V(host) for a machine of the fleet; V(server) for a zone host (no ULA, O(addresses) instead).
+    type: str
+    choices: [host, server]
+    default: host
+  addresses:
+    description: Further IP addresses to put into the certificate.
+    type: list
+    elements: str
+    default: []
+  days:
+    description: Life of a certificate.
+    type: int
+    default: 398
+  key_path:
+    description: Where the private key is, or will be made.
+    type: path
+    required: true
+  certificate_path:
+    description: Where the certificate goes.
+    type: path
+    required: true
+  ca_path:
+    description: Where the owner CA's certificate goes.
+    type: path
+    required: true
+  owner:
+    description: Owner of the three files.
+    type: str
+    default: root
+  group:
+    description: Group of the three files.
+    type: str
+    default: root
+  mode:
+    description: Mode of the private key. The certificates are always C(0644).
+    type: str
+    default: "0600"
+  state:
+    description: V(absent) removes the three files. The owner's records are removed with M(btmm.fleet.owner_store).
+    type: str
+    choices: [present, absent]
+    default: present
+  certificate:
+    description: Set by the action plugin; the signed certificate.
+    type: str
+  ca_certificate:
+    description: Set by the action plugin; the owner CA.
+    type: str
+attributes:
+  check_mode:
+    support: full
+    description: Without a key, the address in the result is a stand-in.
+  diff_mode:
+    support: full
+    description: Certificates are shown as fields; the key never.
+author:
+  - The btmm.fleet maintainers
+"""
+
+EXAMPLES = r"""
+- name: Give the host its key and certificate
+  btmm.fleet.host_identity:
+    key_path: /etc/swanctl/private/btmm.pem
+    certificate_path: /etc/swanctl/x509/btmm.pem
+    ca_path: /etc/swanctl/x509ca/btmm.pem
+  register: identity
+
+- name: Give the zone host a certificate for DNS over TLS
+  btmm.fleet.host_identity:
+    role: server
+    addresses: [203.0.113.10]
+    key_path: /etc/bind/btmm/key.pem
+    certificate_path: /etc/bind/btmm/cert.pem
+    ca_path: /etc/bind/btmm/ca.pem
+    group: bind
+    mode: "0640"
+"""
+
+RETURN = r"""
+name:
+  description: The host's name in the zone, without final dot.
+  returned: state is present
+  type: str
+  sample: imac.bob.members.example
+ula:
+  description: The host's address; empty for a server.
+  returned: state is present
+  type: str
+  sample: fd46:9f2e:12f9:0:2d71:1642:b726:b044
+certificate:
+  description: The certificate, PEM.
+  returned: state is present
+  type: str
+fingerprint:
+  description: SHA-256 over the DER certificate, hex.
+  returned: state is present
+  type: str
+serial:
+  description: The certificate's serial number, hex.
+  returned: state is present
+  type: str
+not_after:
+  description: End of the certificate's life, ISO 8601 in UTC.
+  returned: state is present
+  type: str
+reason:
+  description: Why a certificate was (in check mode, would be) made; empty when it was not.
+  returned: state is present
+  type: str
+"""
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.btmm.fleet.plugins.module_utils.keyfiles import KeyFileError, KeyFiles, read
+
+
+def present(module: AnsibleModule, files: KeyFiles) -> dict[str, object]:
+    """Make the key if there is none, install what was given, mend owners and modes."""
+    changed, diffs = False, []
+    if not files.key.exists():
+        changed = True
+        after = "private key (ECDSA P-256), made on this host\n"
+        diffs.append({"before_header": str(files.key), "after_header": str(files.key), "before": "", "after": after})
+        if not module.check_mode:
+            files.make_key()
+    for path, option in ((files.ca, "ca_certificate"), (files.certificate, "certificate")):
+        content = module.params[option]
+        if content and content != read(path):
+            changed = True
+            if not module.check_mode:
+                files.install(path, content)
+    for path, mode in files.modes().items():
+        if path.exists():
+            changed = module.set_owner_if_different(str(path), files.owner, changed)
+            changed = module.set_group_if_different(str(path), files.group, changed)
+            changed = module.set_mode_if_different(str(path), mode, changed)
+    return {
+        "changed": changed,
+        "diff": diffs,
+        "request": files.request() if files.key.exists() else "",
+        "certificate": read(files.certificate),
+        "ca_certificate": read(files.ca),
+    }
+
+
+def absent(module: AnsibleModule, files: KeyFiles) -> dict[str, object]:
+    """Remove the three files; their folders belong to other packages and stay."""
+    diffs = []
+    for path in files.modes():
+        if path.exists():
+            diffs.append({"before_header": str(path), "after_header": str(path), "before": "present\n", "after": ""})
+            if not module.check_mode:
+                path.unlink()
+    return {"changed": bool(diffs), "diff": diffs}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "key_path": {"type": "path", "required": True, "no_log": False},
+            "certificate_path": {"type": "path", "required": True},
+            "ca_path": {"type": "path", "required": True},
+            "owner": {"type": "str", "default": "root"},
+            "group": {"type": "str", "default": "root"},
+            "mode": {"type": "str", "default": "0600"},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "certificate": {"type": "str"},
+            "ca_certificate": {"type": "str"},
+        },
+        supports_check_mode=True,
+    )
+    paths = (Path(module.params[name]) for name in ("key_path", "certificate_path", "ca_path"))
+    try:
+        mode = int(module.params["mode"], 8)
+    except ValueError:
+        module.fail_json(msg=f"mode '{module.params['mode']}' is not octal; write it as \"0600\"")
+    files = KeyFiles(*paths, module.params["owner"], module.params["group"], mode)
+    try:
+        module.exit_json(**(present if module.params["state"] == "present" else absent)(module, files))
+    except KeyFileError as error:
+        module.fail_json(msg=str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Builds the daemon `btmm` as one file: the watcher, the library files it uses, and its pure-Python packages."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.metadata
+import io
+import stat
+import zipfile
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from ansible_collections.btmm.fleet.plugins.module_utils.atomic import write_atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+ROOT = Path(__file__).parents[2]
+LIBRARY = "ansible_collections.btmm.fleet.plugins.module_utils"
+DISTRIBUTIONS = ("dnspython", "vici")
+
+_SHEBANG = b"#!/usr/bin/env python3\n"
+_MAIN = b"""# SPDX-License-Identifier: GPL-3.0-or-later
+import sys
+
+from watcher.cli import main
+
+sys.exit(main())
+"""
+# The earliest time that a zip can hold: the same sources make the same file, whenever and wherever it is built.
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+class ZipappError(Exception):
+    """The daemon can't be built; one sentence with cause and fix."""
+
+
+def cached(cache: Path, root: Path = ROOT) -> Path:
+    """Return the path of the built daemon, building it only when its sources changed.
+
+    The file's name is a digest of its members, so forks of one run and runs of different checkouts share the folder.
+
+    Raises:
+        ZipappError: a package is missing on the controller.
+    """
+    members = dict(collect(root))
+    digest = hashlib.sha256()
+    for name, content in members.items():
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    path = cache / f"btmm-{digest.hexdigest()[:32]}.pyz"
+    if not path.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, pack(members.items()), 0o755)
+    return path
+
+
+def pack(members: Iterable[tuple[str, bytes]]) -> bytes:
+    """Return the zipapp (PEP 441) of the members: the same bytes for the same members."""
+    buffer = io.BytesIO()
+    buffer.write(_SHEBANG)
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, content in sorted(members):
+            info = zipfile.ZipInfo(name, _EPOCH)
+            info.create_system = 3  # Unix, wherever the controller runs
+            info.external_attr = (stat.S_IFREG | 0o644) << 16
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, content)
+    return buffer.getvalue()
+
+
+def collect(root: Path = ROOT) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of every member, in the order of their names."""
+    members = {"__main__.py": _MAIN}
+    for path in sorted((root / "watcher").glob("*.py")):
+        members[f"watcher/{path.name}"] = path.read_bytes()
+    package = PurePosixPath(*LIBRARY.split("."))
+    for parent in (package, *package.parents):
+        if parent.name:
+            members[f"{parent}/__init__.py"] = b""  # a zip without folder entries has no namespace packages
+    library = root / "plugins" / "module_utils"
+    for module in _needed(library, members):
+        members[f"{package}/{module}.py"] = (library / f"{module}.py").read_bytes()
+    for distribution in DISTRIBUTIONS:
+        members.update(_distribution(distribution))
+    yield from sorted(members.items())
+
+
+def _needed(library: Path, members: dict[str, bytes]) -> set[str]:
+    """The library files that the members import, and those that these import."""
+    found: set[str] = set()
+    wanted = {name for content in members.values() for name in _imports(content)}
+    while wanted:
+        name = wanted.pop()
+        path = library / f"{name}.py"
+        if name not in found and path.exists():
+            found.add(name)
+            wanted |= _imports(path.read_bytes())
+    return found
+
+
+def _imports(source: bytes) -> set[str]:
+    """Names of library files that a source imports, absolutely or as a sibling; some may be no files."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        module = node.module or ""
+        if module == LIBRARY or (node.level == 1 and not module):
+            names.update(alias.name for alias in node.names)
+        elif module.startswith(f"{LIBRARY}."):
+            names.add(module.removeprefix(f"{LIBRARY}."))
+        elif node.level == 1:
+            names.add(module)
+    return names
+
+
+def _distribution(name: str) -> Iterator[tuple[str, bytes]]:
+    """Yield the Python files of an installed package, its metadata and its licences."""
+    try:
+        files = importlib.metadata.files(name) or []
+    except importlib.metadata.PackageNotFoundError:
+        raise ZipappError(f"the controller lacks the Python package {name}: install requirements.lock") from None
+    for file in files:
+        described = ".dist-info" in file.parts[0] and (file.name == "METADATA" or "licen" in str(file).lower())
+        if described or (file.suffix == ".py" and ".." not in file.parts):
+            yield file.as_posix(), Path(str(file.locate())).read_bytes()
