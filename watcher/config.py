@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The daemon's configuration: /etc/btmm/{watcher,services,resolver}.json and the TSIG secret."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address, IPv6Address, IPv6Network, ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import dns.name
+import dns.tsig
+from ansible_collections.btmm.fleet.plugins.module_utils import names, records
+
+from .digest import CONFIG_DIR
+from .errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The zone server: the name its certificate carries, and the addresses to try in turn."""
+
+    name: str
+    addresses: tuple[str, ...]
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All that the daemon is told. Everything else it learns from the network."""
+
+    host: records.Host
+    prefix: IPv6Network
+    server: Server
+    ca: Path
+    certificate: Path
+    key: dns.tsig.Key
+    stub_address: str
+    stub_port: int
+    resolved: bool
+
+    @property
+    def zone(self) -> dns.name.Name:
+        """The owner's zone, absolute."""
+        return self.host.zone
+
+    @property
+    def reverse_zone(self) -> dns.name.Name:
+        """The ip6.arpa zone of the owner's /48."""
+        return names.reverse_zone(self.prefix)
+
+    @property
+    def host_name(self) -> dns.name.Name:
+        """This host's own name, H.Z."""
+        return names.host_name(self.host.label, self.zone)
+
+
+def load(directory: Path = CONFIG_DIR) -> Config:
+    """Read and check the configuration.
+
+    Raises:
+        ConfigError: a file is missing, unreadable or wrong; one sentence with file, cause and fix.
+    """
+    path = directory / "watcher.json"
+    main = _read_json(path)
+    services = _read_json(directory / "services.json", missing=[])
+    resolver = _read_json(directory / "resolver.json", missing={})
+    if not isinstance(main, dict) or not isinstance(services, list) or not isinstance(resolver, dict):
+        raise ConfigError(f"{directory}: watcher.json and resolver.json hold an object, services.json a list: {_FIX}")
+    view = _View(path, main)
+    try:
+        host = records.host_from_config({**main, "services": services})
+    except (ValueError, TypeError, KeyError) as err:
+        raise ConfigError(f"{path} or services.json is wrong: {err}: {_FIX}") from err
+    server = _View(path, view.get("server", _is(dict)))
+    tsig = _View(path, view.get("tsig", _is(dict)))
+    stub = _View(path, view.get("stub", _is(dict)))
+    return Config(
+        host=host,
+        prefix=view.get("prefix", IPv6Network),
+        server=Server(
+            name=server.get("name", _is(str)),
+            addresses=server.get("addresses", _addresses),
+            port=server.get("port", _port),
+        ),
+        ca=view.get("ca", Path),
+        certificate=view.get("certificate", Path),
+        key=dns.tsig.Key(
+            names.tsig_key_name(host.label, host.zone),
+            _secret(tsig.get("secret_file", Path)),
+            tsig.get("algorithm", _is(str)),
+        ),
+        stub_address=stub.get("address", lambda text: str(IPv4Address(text))),
+        stub_port=stub.get("port", _port),
+        resolved=resolver.get("resolved") is True,
+    )
+
+
+_FIX = "run the watcher role for this host again"
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """One JSON object that names the file in its errors."""
+
+    path: Path
+    values: Mapping[str, Any]
+
+    def get(self, key: str, convert: Callable[[Any], T]) -> T:
+        if key not in self.values:
+            raise ConfigError(f"{self.path} has no {key!r}: {_FIX}")
+        try:
+            return convert(self.values[key])
+        except (ValueError, TypeError, AddressValueError) as err:
+            raise ConfigError(f"{self.path} has a wrong {key!r} ({err}): {_FIX}") from err
+
+
+def _read_json(path: Path, missing: object = None) -> Any:  # noqa: ANN401 - JSON
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if missing is None:
+            raise ConfigError(f"{path} does not exist: {_FIX}") from None
+        return missing
+    except (OSError, ValueError) as err:
+        raise ConfigError(f"{path} can't be read ({err}): {_FIX}") from err
+
+
+def _secret(path: Path) -> bytes:
+    """The TSIG secret; its text never gets into a message."""
+    try:
+        secret = base64.b64decode(path.read_text(encoding="ascii").strip(), validate=True)
+    except FileNotFoundError:
+        raise ConfigError(f"the TSIG secret {path} does not exist: {_FIX}") from None
+    except (OSError, UnicodeDecodeError, binascii.Error):
+        raise ConfigError(f"the TSIG secret {path} is not readable base64: {_FIX}") from None
+    if len(secret) < 16:
+        raise ConfigError(f"the TSIG secret {path} is shorter than 128 bits: {_FIX}")
+    return secret
+
+
+def _is(kind: type[T]) -> Callable[[Any], T]:
+    def convert(value: object) -> T:
+        if not isinstance(value, kind) or not value:
+            raise TypeError(f"expected a {kind.__name__}, got {value!r}")
+        return value
+
+    return convert
+
+
+def _addresses(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        raise TypeError("expected a list of addresses")
+    return tuple(str(ip_address(item)) for item in value)
+
+
+def _port(value: object) -> int:
+    if not isinstance(value, int) or not 0 < value < 65536:
+        raise ValueError(f"{value!r} is not a port")
+    return value
+
+
+def is_peer_address(config: Config, address: IPv6Address) -> bool:
+    """Whether `address` belongs to another host of the owner's fleet."""
+    return address in config.prefix and address != config.host.ula

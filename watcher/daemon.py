@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The process: signals, reloads, signs of life. What it keeps running is in `instance`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from typing import TYPE_CHECKING
+
+from . import config as config_module
+from . import notify
+from .digest import CONFIG_DIR, digest
+from .errors import ConfigError
+from .instance import Instance
+from .state import STATE_DIR
+from .status import RUN_DIR, Status
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_LOGGER = logging.getLogger(__name__)
+
+READY_AFTER_S = 10.0  # systemd waits for the first publication, but not for ever: names of peers work without it
+STOP_WITHIN_S = 3.0
+
+
+class Daemon:
+    """Runs one instance at a time, a new one after each SIGHUP."""
+
+    def __init__(self, config_dir: Path = CONFIG_DIR, run_dir: Path = RUN_DIR, state_dir: Path = STATE_DIR) -> None:
+        self._config_dir = config_dir
+        self._state_dir = state_dir
+        self._status = Status(run_dir)
+        self._stop = asyncio.Event()
+        self._reload = asyncio.Event()
+
+    async def async_run(self) -> None:
+        """Run until SIGTERM or SIGINT."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+        alive = loop.create_task(_async_alive())
+        ready = loop.call_later(READY_AFTER_S, notify.send, "READY=1")
+        try:
+            while not self._stop.is_set():
+                self._reload.clear()
+                await self._async_one(ready)
+        finally:
+            alive.cancel()
+            ready.cancel()
+
+    async def _async_one(self, ready: asyncio.TimerHandle) -> None:
+        """Run one configuration until it should end."""
+        self._status.set(config=digest(self._config_dir), error=None, final=False, published=None)
+        ended = [asyncio.create_task(self._stop.wait()), asyncio.create_task(self._reload.wait())]
+        try:
+            config = config_module.load(self._config_dir)
+        except ConfigError as err:
+            _LOGGER.error("%s", err)  # noqa: TRY400 - one sentence for a person, no trace
+            self._status.set(error=str(err), final=True)
+            notify.send("READY=1")
+            await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+            return
+        instance = Instance(config, self._status, self._state_dir)
+        try:
+            await instance.async_start()
+            settled = asyncio.create_task(instance.settled.wait())
+            await asyncio.wait([settled, *ended], return_when=asyncio.FIRST_COMPLETED)
+            ready.cancel()
+            notify.send("READY=1")
+            await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+            settled.cancel()
+        finally:
+            if self._stop.is_set():
+                notify.send("STOPPING=1")
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(STOP_WITHIN_S):
+                        await instance.async_withdraw()
+            await instance.async_stop()
+            for task in ended:
+                task.cancel()
+
+
+async def _async_alive() -> None:
+    """Tell systemd's watchdog that the loop turns."""
+    interval = notify.watchdog_interval()
+    while interval is not None:
+        notify.send("WATCHDOG=1")
+        await asyncio.sleep(interval)

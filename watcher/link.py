@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The TUN `btmm0`: the link to which systemd-resolved ties the names of the zone (docs/architecture.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import LinkError
+
+if TYPE_CHECKING:
+    from .config import Config
+
+NAME = "btmm0"
+MTU = 1280  # the least that IPv6 allows (RFC 8200 section 5): fits every outer path
+TUN_DEVICE = Path("/dev/net/tun")
+
+_TUNSETIFF = 0x400454CA
+_IFF_TUN_NO_PI = 0x0001 | 0x1000
+
+
+class Link:
+    """Lives as long as the process: when it goes, the kernel removes the link, and resolved forgets its settings."""
+
+    def __init__(self) -> None:
+        self._fd: int | None = None
+
+    async def async_open(self, config: Config) -> None:
+        """Make the link and route the zone's names, and those of its reverse zone, to the stub.
+
+        Raises:
+            LinkError: no TUN device, or a command failed; the link is gone again.
+        """
+        self.close()
+        try:
+            fd = os.open(TUN_DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as err:
+            raise LinkError(f"{TUN_DEVICE} can't be opened ({err.strerror}): load the kernel module tun") from err
+        try:
+            fcntl.ioctl(fd, _TUNSETIFF, struct.pack("16sH", NAME.encode(), _IFF_TUN_NO_PI))
+        except OSError as err:
+            os.close(fd)
+            raise LinkError(f"the link {NAME} can't be made ({err.strerror}): stop what else uses it") from err
+        self._fd = fd
+        asyncio.get_running_loop().add_reader(fd, self._discard)
+        try:
+            # IPv6 link-local addresses off: nothing speaks on this link, so nothing should be announced on it.
+            await _async_run("ip", "link", "set", NAME, "mtu", str(MTU), "addrgenmode", "none", "up")
+            await _async_run("ip", "-6", "address", "replace", f"{config.host.ula}/128", "dev", NAME, "nodad")
+            for arguments in _resolved_settings(config):
+                await _async_run("resolvectl", *arguments)
+        except LinkError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Remove the link."""
+        if self._fd is not None:
+            asyncio.get_running_loop().remove_reader(self._fd)
+            os.close(self._fd)
+            self._fd = None
+
+    def _discard(self) -> None:
+        # The link carries no traffic; the kernel may still multicast on it. Unread, its queue would count as errors.
+        if self._fd is not None:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._fd, 65536)
+
+
+def _resolved_settings(config: Config) -> tuple[tuple[str, ...], ...]:
+    # Every setting of its own: resolvectl has no way to give several at once. The stub is on loopback and has
+    # checked what it says (TLS, TSIG), so DNSSEC and DNS over TLS have nothing to add here.
+    zones = [f"~{zone.to_text(omit_final_dot=True)}" for zone in (config.zone, config.reverse_zone)]
+    port = "" if config.stub_port == 53 else f":{config.stub_port}"
+    return (
+        ("default-route", NAME, "no"),
+        ("llmnr", NAME, "no"),
+        ("mdns", NAME, "no"),
+        ("dnssec", NAME, "no"),
+        ("dnsovertls", NAME, "no"),
+        ("dns", NAME, f"{config.stub_address}{port}"),
+        ("domain", NAME, *zones),
+    )
+
+
+async def _async_run(*command: str) -> None:
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        async with asyncio.timeout(5):
+            output, _ = await process.communicate()
+    except (OSError, TimeoutError) as err:
+        cause = str(err) or "no end after 5 s"
+        raise LinkError(f"'{' '.join(command)}' failed ({cause}): install or start its service") from err
+    if process.returncode:
+        words = " ".join(output.decode(errors="replace").split())
+        raise LinkError(f"'{' '.join(command)}' failed: {words or f'exit status {process.returncode}'}")

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keeps the zone and its ip6.arpa true to this host: one signed UPDATE per zone and change."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import dns.name
+from ansible_collections.btmm.fleet.plugins.module_utils.records import (
+    Endpoint,
+    InvalidRecord,
+    Record,
+    host_records,
+    reverse_record,
+)
+from ansible_collections.btmm.fleet.plugins.module_utils.update import host_update
+
+from . import state
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .config import Config
+    from .zone_client import ZoneClient
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class Publisher:
+    """Remembers what it published, so that what a host no longer offers is withdrawn, even after a crash."""
+
+    def __init__(self, config: Config, client: ZoneClient, state_dir: Path) -> None:
+        self._config = config
+        self._client = client
+        self._path = state_dir / "published.json"
+        self._known: dict[dns.name.Name, tuple[Record, ...]] = {}
+
+    async def async_publish(self, outer: Endpoint) -> bool:
+        """Bring both zones to what the host is now; tell whether anything had to be sent.
+
+        The first call of a process always sends: the zone may have changed while nobody looked.
+
+        Raises:
+            ZoneServerError, UpdateError: the zone is as before; the remembered state covers both possibilities.
+        """
+        host = self._config.host
+        return await self._async_bring(
+            {self._config.zone: host_records(host, outer), self._config.reverse_zone: (reverse_record(host),)}
+        )
+
+    async def async_withdraw(self) -> bool:
+        """Take all of this host's records away, in reverse order of publication; tell whether there were any.
+
+        Raises:
+            ZoneServerError, UpdateError: as for publishing.
+        """
+        zones = {**self._load(), **self._known}
+        return await self._async_bring(dict.fromkeys(reversed(zones), ()))
+
+    async def _async_bring(self, wanted: dict[dns.name.Name, tuple[Record, ...]]) -> bool:
+        stored = self._load()
+        sent = False
+        for zone, records in wanted.items():
+            if self._known.get(zone) == records:
+                continue
+            before = stored.get(zone, ())
+            if not records and not before:
+                continue
+            # Written ahead: killed between the UPDATE and its answer, the next process still knows of both sets.
+            stored[zone] = tuple(dict.fromkeys((*before, *records)))
+            self._save(stored)
+            await self._client.async_exchange(host_update(zone, records, before))
+            stored[zone] = self._known[zone] = records
+            self._save(stored)
+            sent = True
+        return sent
+
+    def _load(self) -> dict[dns.name.Name, tuple[Record, ...]]:
+        stored = state.read(self._path)
+        if stored.get("host") != self._config.host_name.to_text():
+            # Renamed: what the old name left is not this key's to delete, and one refusal would stop the whole message.
+            return {}
+        zones = stored["zones"]
+        try:
+            return {
+                dns.name.from_text(zone): tuple(Record.from_text(line) for line in lines)
+                for zone, lines in zones.items()
+            }
+        except (InvalidRecord, KeyError, TypeError, AttributeError) as err:
+            _LOGGER.warning("%s is ignored, it is damaged: %s", self._path, err)
+            return {}
+
+    def _save(self, zones: dict[dns.name.Name, tuple[Record, ...]]) -> None:
+        texts = {zone.to_text(): [record.to_text() for record in records] for zone, records in zones.items() if records}
+        state.write(self._path, {"host": self._config.host_name.to_text(), "zones": texts})

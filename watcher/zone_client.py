@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One TLS connection to the zone server, shared by all questions and updates (RFC 7858, RFC 7766, RFC 8945)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from typing import TYPE_CHECKING
+
+import dns.entropy
+import dns.tsig
+from ansible_collections.btmm.fleet.plugins.module_utils.update import read_response
+
+from .errors import ZoneServerError
+
+if TYPE_CHECKING:
+    from dns.message import Message
+
+    from .config import Config
+
+TIMEOUT_S = 2.0
+FAILURE_LASTS_S = 2.0
+IDLE_S = 25.0  # BIND closes at 30 s by default: going first, we never write into a closing connection
+
+
+class _ConnectionLostError(Exception):
+    """The server closed the connection, which it may do at any time between questions (RFC 7766 section 6.2.3)."""
+
+
+class ZoneClient:
+    """Signs, sends and verifies. Connects when first asked, closes when idle, tries the server's addresses in turn."""
+
+    def __init__(self, config: Config) -> None:
+        self._server = config.server
+        self._key = config.key
+        self._ca = config.ca
+        self._lock = asyncio.Lock()
+        self._connection: _Connection | None = None
+        self._first = 0
+        self._failure: tuple[float, ZoneServerError] | None = None
+
+    async def async_exchange(self, message: Message) -> Message:
+        """Sign `message`, send it and return the verified answer.
+
+        Raises:
+            ZoneServerError: no address answers within 2 s, or the certificate is not the server's.
+            UpdateError: the server refuses, fails or answers wrongly; one of its subclasses.
+        """
+        while True:
+            connection, fresh = await self._async_connection()
+            try:
+                async with asyncio.timeout(TIMEOUT_S):
+                    return await connection.async_exchange(message, self._key, self.where)
+            except TimeoutError as err:
+                # The path may be dead, with a NAT's state or a moved address: only a new connection can tell.
+                connection.close()
+                raise ZoneServerError(f"{self.where} does not answer: check that it runs") from err
+            except _ConnectionLostError as err:
+                if fresh:
+                    raise ZoneServerError(f"{self.where} closes the connection ({err}): check its log") from err
+
+    def drop(self) -> None:
+        """Forget the connection, as after a change of address; questions under way fail or are asked again."""
+        self._failure = None
+        if self._connection is not None:
+            self._connection.close()
+
+    @property
+    def where(self) -> str:
+        """How messages name the server."""
+        return f"the zone server {self._server.name} ({', '.join(self._server.addresses)} port {self._server.port})"
+
+    async def _async_connection(self) -> tuple[_Connection, bool]:
+        """Return a live connection, and whether it was made just now."""
+        async with self._lock:
+            if self._connection is not None and not self._connection.closed:
+                return self._connection, False
+            loop = asyncio.get_running_loop()
+            if self._failure is not None and loop.time() < self._failure[0]:
+                # A resolver asks a server that is away many times in a row: its program shall not wait for each.
+                raise self._failure[1]
+            try:
+                self._connection = await self._async_connect()
+            except ZoneServerError as err:
+                self._failure = (loop.time() + FAILURE_LASTS_S, err)
+                raise
+            return self._connection, True
+
+    async def _async_connect(self) -> _Connection:
+        try:
+            context = ssl.create_default_context(cafile=str(self._ca))
+        except OSError as err:
+            raise ZoneServerError(
+                f"the owner CA {self._ca} can't be read ({err}): run the identity role again"
+            ) from err
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.set_alpn_protocols(["dot"])
+        causes = []
+        addresses = self._server.addresses
+        for step in range(len(addresses)):
+            index = (self._first + step) % len(addresses)
+            try:
+                async with asyncio.timeout(TIMEOUT_S):
+                    streams = await asyncio.open_connection(
+                        addresses[index], self._server.port, ssl=context, server_hostname=self._server.name
+                    )
+            except TimeoutError:
+                causes.append("no answer")
+            except ssl.SSLCertVerificationError as err:
+                causes.append(f"its certificate is not trusted: {err.verify_message}")
+            except OSError as err:
+                causes.append(err.strerror or str(err))
+            else:
+                self._first = index
+                return _Connection(*streams)
+        raise ZoneServerError(f"{self.where} can't be reached: {', '.join(dict.fromkeys(causes))}")
+
+
+class _Connection:
+    """A stream of length-prefixed messages, pipelined by message id (RFC 7766 section 6.2.1)."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._pending: dict[int, asyncio.Future[bytes]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._idle: asyncio.TimerHandle | None = None
+        self._reading = self._loop.create_task(self._async_read())
+        self.closed = False
+
+    async def async_exchange(self, message: Message, key: dns.tsig.Key, where: str) -> Message:
+        message.id = self._free_id()
+        message.use_tsig(key, original_id=message.id)
+        wire = message.to_wire(prepend_length=True)
+        answer: asyncio.Future[bytes] = self._loop.create_future()
+        self._pending[message.id] = answer
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        try:
+            self._writer.write(wire)
+            self._acknowledge_at_once()
+            return read_response(await answer, message, where)
+        finally:
+            self._pending.pop(message.id, None)
+            if not self._pending and not self.closed:
+                self._idle = self._loop.call_later(IDLE_S, self.close)
+
+    def close(self) -> None:
+        self._fail("closed")
+        self._reading.cancel()
+
+    def _acknowledge_at_once(self) -> None:
+        """Keep the kernel from delaying acknowledgements (tcp(7), TCP_QUICKACK; it forgets the setting by itself).
+
+        The server holds the second of two answers back until the first is acknowledged (Nagle), which else takes 40 ms.
+        """
+        sock: socket.socket | None = self._writer.get_extra_info("socket")
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+    def _free_id(self) -> int:
+        while (number := dns.entropy.random_16()) in self._pending:
+            pass
+        return number
+
+    def _fail(self, cause: str) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        if self._idle is not None:
+            self._idle.cancel()
+        self._writer.close()
+        for answer in self._pending.values():
+            if not answer.done():
+                answer.set_exception(_ConnectionLostError(cause))
+
+    async def _async_read(self) -> None:
+        try:
+            while True:
+                size = int.from_bytes(await self._reader.readexactly(2), "big")
+                wire = await self._reader.readexactly(size)
+                self._acknowledge_at_once()
+                answer = self._pending.get(int.from_bytes(wire[:2], "big"))
+                if answer is not None and not answer.done():
+                    answer.set_result(wire)
+        except (OSError, asyncio.IncompleteReadError) as err:
+            self._fail(getattr(err, "strerror", None) or "end of stream")
+            with contextlib.suppress(OSError):
+                await self._writer.wait_closed()
