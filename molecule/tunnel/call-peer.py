@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Call a peer as the watcher would, by swanctl: call-peer.py OWN-ID PEER-ID OUTER-ADDRESS OWN-ULA PEER-ULA. Fails when the peer does not let us in."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+CONNECTION = """
+connections {{
+  rehearsal {{
+    version = 2
+    remote_addrs = {outer}
+    remote_port = 4500
+    local_port = 4500
+    encap = yes
+    local {{
+      auth = pubkey
+      certs = btmm.pem
+      id = {own_id}
+    }}
+    remote {{
+      auth = pubkey
+      id = {peer_id}
+    }}
+    children {{
+      rehearsal {{
+        local_ts = {own}/128
+        remote_ts = {peer}/128
+      }}
+    }}
+  }}
+}}
+"""
+
+
+def swanctl(*arguments: str) -> int:
+    """Run swanctl and return its exit code."""
+    return subprocess.run(["swanctl", *arguments], check=False).returncode
+
+
+def main() -> int:
+    """Load the connection, call, forget the connection."""
+    own_id, peer_id, outer, own, peer = sys.argv[1:]
+    path = Path("/etc/swanctl/conf.d/rehearsal.conf")
+    path.write_text(CONNECTION.format(own_id=own_id, peer_id=peer_id, outer=outer, own=own, peer=peer))
+    try:
+        swanctl("--load-conns")
+        return swanctl("--initiate", "--child", "rehearsal", "--timeout", "5")
+    finally:
+        path.unlink()
+        swanctl("--load-conns")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One rehearsal fleet for all end-to-end tests, enrolled once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.fleet import Fleet, Run
+
+
+@pytest.fixture(scope="session")
+def clean() -> Iterator[Fleet]:
+    """Return a fleet that just booted; BTMM_KEEP=1 leaves it up afterwards."""
+    fleet = Fleet()
+    fleet.lab("down")
+    fleet.lab("up")
+    yield fleet
+    if not os.environ.get("BTMM_KEEP"):
+        fleet.lab("down")
+
+
+@pytest.fixture(scope="session")
+def rehearsed(clean: Fleet) -> Run:
+    """Run site.yml on the clean fleet in check mode."""
+    return clean.playbook("site.yml", "--check", "--diff")
+
+
+@pytest.fixture(scope="session")
+def fleet(clean: Fleet, rehearsed: Run) -> Fleet:
+    """Return the enrolled fleet."""
+    run = clean.playbook("site.yml")
+    assert run.code == 0, run.output
+    return clean

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A rehearsal fleet as the proof, the end-to-end tests and the benches see it: run a command there, run a playbook on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+RECAP = re.compile(
+    r"^(?P<host>\S+)\s+: ok=(?P<ok>\d+)\s+changed=(?P<changed>\d+)\s+unreachable=(?P<unreachable>\d+)\s+failed=(?P<failed>\d+)", re.MULTILINE
+)
+
+
+class CommandFailed(AssertionError):
+    """A command of the rehearsal failed; the message holds its whole output."""
+
+
+@dataclass(frozen=True)
+class Recap:
+    """Ansible's closing counts of one host."""
+
+    changed: int
+    failed: int
+    unreachable: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run of a playbook."""
+
+    code: int
+    output: str
+    seconds: float
+
+    @property
+    def recap(self) -> dict[str, Recap]:
+        """Closing counts by host."""
+        return {
+            found["host"]: Recap(int(found["changed"]), int(found["failed"]), int(found["unreachable"]))
+            for found in RECAP.finditer(self.output)
+        }
+
+
+@dataclass
+class Fleet:
+    """One fleet by its name; several may be up side by side."""
+
+    name: str = field(default_factory=lambda: os.environ.get("BTMM_FLEET", "demo"))
+
+    @property
+    def folder(self) -> Path:
+        """Where the lab keeps the fleet's keys."""
+        return ROOT / "build" / "lab" / self.name
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment in which the lab and Ansible mean this fleet."""
+        return {**os.environ, "BTMM_FLEET": self.name}
+
+    def lab(self, *arguments: str) -> str:
+        """Run one command of the lab."""
+        return self._run([str(ROOT / "lab" / "lab"), *arguments])
+
+    def on(self, host: str, *command: str, timeout: float = 60) -> str:
+        """Run a command on a host and return its output; CommandFailed when it fails."""
+        return self._run([str(ROOT / "lab" / "lab"), "exec", host, "--", *command], timeout=timeout)
+
+    def shell(self, host: str, script: str, timeout: float = 60) -> str:
+        """Run a shell script on a host and return its output."""
+        return self.on(host, "bash", "-euo", "pipefail", "-c", script, timeout=timeout)
+
+    def hosts(self) -> dict[str, dict[str, object]]:
+        """Return what `lab status` knows of each host."""
+        status: dict[str, dict[str, object]] = json.loads(self.lab("status", "--json"))["hosts"]
+        return status
+
+    def playbook(self, *arguments: str, variables: Mapping[str, object] | None = None) -> Run:
+        """Run ansible-playbook on the fleet; a failed run is returned, not raised."""
+        command = ["ansible-playbook", "-i", "inventories/lab", *arguments]
+        if variables:
+            command += ["--extra-vars", json.dumps(variables)]
+        started = time.monotonic()
+        done = subprocess.run(command, cwd=ROOT, env=self.environment, text=True, capture_output=True, check=False, timeout=900)
+        return Run(done.returncode, done.stdout + done.stderr, time.monotonic() - started)
+
+    def lend_key(self, host: str) -> None:
+        """Put the rehearsal's user key on a host for a moment, as /run/rehearsal-key."""
+        key = (self.folder / "id_ed25519").read_text(encoding="utf-8")
+        command = [str(ROOT / "lab" / "lab"), "ssh", host, "umask 077; cat > /run/rehearsal-key"]
+        subprocess.run(command, env=self.environment, input=key, text=True, check=True, timeout=30)
+
+    @contextmanager
+    def started(self, host: str, *command: str) -> Iterator[Callable[[], str]]:
+        """Run a command on a host beside the block; calling what is yielded waits for its output."""
+        whole = [str(ROOT / "lab" / "lab"), "exec", host, "--", *command]
+        with subprocess.Popen(whole, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            try:
+                yield lambda: process.communicate(timeout=30)[0].strip()
+            finally:
+                process.kill()
+
+    @contextmanager
+    def capture(self, segment: str, path: Path) -> Iterator[None]:
+        """Record everything that crosses a segment while the block runs."""
+        command = ["ip", "netns", "exec", f"btmm-{self.name}", "tcpdump", "-U", "-n", "-i", f"br-{segment}", "-w", str(path)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tcpdump:
+            assert tcpdump.stderr is not None
+            for line in tcpdump.stderr:  # it says so once it listens
+                if "listening on" in line:
+                    break
+            try:
+                yield
+                time.sleep(0.3)  # the last packets are still on their way through the bridge
+            finally:
+                tcpdump.terminate()
+
+    def _run(self, command: list[str], timeout: float = 60) -> str:
+        done = subprocess.run(command, env=self.environment, text=True, capture_output=True, check=False, timeout=timeout)
+        if done.returncode:
+            raise CommandFailed(f"{' '.join(command)} gave {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The main job, claim by claim: `make demo` prints the evidence, the end-to-end test asserts the claims.
+
+A claim that does not hold raises AssertionError with what was seen instead.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.e2e import packets
+from tests.e2e.fleet import ROOT, Fleet
+
+ZONE = "bob.members.example"
+WAN = {"imac": "203.0.113.101", "macbook": "203.0.113.102", "mini": "203.0.113.20"}  # where each host's packets appear
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was seen for one claim."""
+
+    claim: str
+    seen: str
+
+
+def zone_records(fleet: Fleet) -> set[tuple[str, str, str]]:
+    """Transfer the zone on its primary; returns (name, type, rdata) without DNSSEC, SOA and NS."""
+    text = fleet.on("zone", "dig", "@127.0.0.1", "+noall", "+answer", "+onesoa", "-k", "/etc/bind/btmm/admin.key", ZONE, "AXFR")
+    records = set()
+    for line in text.splitlines():
+        if line and not line.startswith(";"):
+            name, _ttl, _class, kind, rdata = line.split(None, 4)
+            if kind not in {"SOA", "NS"}:
+                records.add((name, kind, rdata))
+    return records
+
+
+def ula(fleet: Fleet, host: str) -> str:
+    """Return the host's ULA as it stands on its loopback device."""
+    found = re.search(r"inet6 (fd[0-9a-f:]+)/128", fleet.on(host, "ip", "-6", "addr", "show", "dev", "lo"))
+    assert found, f"{host} has no ULA on lo"
+    return found[1]
+
+
+def mapped_port(fleet: Fleet, host: str) -> int:
+    """Return the outer UDP port that the zone tells for a host."""
+    name = f"_autotunnel._udp.{host}.{ZONE}."
+    ports = [int(rdata.split()[2]) for owner, kind, rdata in zone_records(fleet) if (owner, kind) == (name, "SRV")]
+    assert len(ports) == 1, f"{name} has {len(ports)} SRV records"
+    return ports[0]
+
+
+def drop_tunnels(fleet: Fleet, *hosts: str) -> None:
+    """Take all tunnels of these hosts down, so that the next connection has to build one."""
+    script = (
+        "for number in $(swanctl --list-sas | sed -n 's/^[^ ].*: #\\([0-9]*\\),.*/\\1/p'); do\n"
+        "  swanctl --terminate --ike-id $number --force >/dev/null || true\n"  # the other end may have ended it just now
+        "done\n"
+        "! swanctl --list-sas | grep ."
+    )
+    for host in hosts:
+        fleet.shell(host, script)
+
+
+def browse(fleet: Fleet) -> Evidence:
+    """Browse from behind a NAT: the other hosts' services are listed."""
+    listed = fleet.on("macbook", "dig", "+short", f"_ssh._tcp.{ZONE}", "PTR")
+    for title in ("imac", "mini"):
+        assert re.search(title, listed, re.IGNORECASE), f"_ssh._tcp.{ZONE} PTR does not list {title}: {listed!r}"
+    return Evidence("macbook browses the zone and finds imac and mini", listed.strip())
+
+
+def expected_records(fleet: Fleet, label: str, title: str, model: str, services: dict[str, int], outer: str) -> set[tuple[str, str, str]]:
+    """Return the records of the slides S6-S12 for one host, written out by hand, so that they check the library and not repeat it."""
+    address = ipaddress.IPv6Address(ula(fleet, label))
+    target = "AutoTunnel-" + address.packed[8:].hex("-").upper() + f".{ZONE}."
+    instance = title.replace(" ", "\\032")
+    records = {
+        (f"{label}.{ZONE}.", "AAAA", str(address)),
+        (f"_autotunnel._udp.{label}.{ZONE}.", "SRV", f"0 0 {mapped_port(fleet, label)} {target}"),
+        (target, "A", outer),
+        (f"{instance}._device-info._tcp.{ZONE}.", "TXT", f'"model={model}"'),
+    }
+    for service, port in services.items():
+        records |= {
+            (f"{service}.{ZONE}.", "PTR", f"{instance}.{service}.{ZONE}."),
+            (f"_services._dns-sd._udp.{ZONE}.", "PTR", f"{service}.{ZONE}."),
+            (f"{instance}.{service}.{ZONE}.", "SRV", f"0 0 {port} {label}.{ZONE}."),
+            (f"{instance}.{service}.{ZONE}.", "TXT", '""'),
+        }
+    return records
+
+
+def records(fleet: Fleet) -> Evidence:
+    """Compare the whole zone with the slides: nothing is missing, nothing is beside it."""
+    both = {"_ssh._tcp": 22, "_http._tcp": 80}
+    expected = expected_records(fleet, "imac", "Bob's iMac", "iMac4,1", both, WAN["imac"])
+    expected |= expected_records(fleet, "mini", "Bob's mini", "Macmini3,1", both, WAN["mini"])
+    expected |= expected_records(fleet, "macbook", "Bob's MacBook", "MacBookPro5,1", {"_http._tcp": 80}, WAN["macbook"])
+    expected |= {
+        (f"zone.{ZONE}.", "A", "203.0.113.10"),
+        (f"_dns-update-tls._tcp.{ZONE}.", "SRV", f"0 0 853 zone.{ZONE}."),
+        (f"_dns-query-tls._tcp.{ZONE}.", "SRV", f"0 0 853 zone.{ZONE}."),
+    }
+    held = zone_records(fleet)
+    assert held == expected, f"missing: {sorted(expected - held)}; beside: {sorted(held - expected)}"
+    return Evidence("the zone holds exactly the records of the slides (S6-S12), for each host", f"{len(held)} records")
+
+
+def fetch(fleet: Fleet, client: str, server: str) -> Evidence:
+    """Fetch a page by name with no tunnel up before, at the first try."""
+    drop_tunnels(fleet, client, server)
+    url = f"http://{server}.{ZONE}/"
+    answer = fleet.on(client, "curl", "--silent", "--show-error", "--fail", "--max-time", "10", "--write-out", r"\n%{time_starttransfer}", url)
+    body, seconds = answer.rsplit("\n", 1)
+    assert server in body, f"{url} on {client} gave {body!r}"
+    return Evidence(f"curl {url} on {client}, no tunnel before", f"name to first byte {float(seconds) * 1000:.0f} ms")
+
+
+def log_in(fleet: Fleet, client: str, server: str) -> Evidence:
+    """Log in by name with no tunnel up before; the user's key stays with the agent of whoever runs this."""
+    drop_tunnels(fleet, client, server)
+    name = f"{server}.{ZONE}"
+    started = time.monotonic()
+    inner = f"ssh -o StrictHostKeyChecking=accept-new -o ConnectTimeout=10 -i /run/rehearsal-key root@{name} hostname"
+    fleet.lend_key(client)
+    try:
+        said = fleet.shell(client, inner).strip()
+    finally:
+        fleet.on(client, "rm", "-f", "/run/rehearsal-key")
+    assert said == server, f"ssh {name} on {client} gave {said!r}"
+    return Evidence(f"ssh {name} on {client}, no tunnel before", f"logged in after {time.monotonic() - started:.2f} s")
+
+
+def wire(fleet: Fleet) -> Evidence:
+    """Record the WAN during a connection: only IPv4/UDP on the mapped ports, holding IKE and ESP, crosses between the two NATs."""
+    path = ROOT / "build" / f"wan-{fleet.name}.pcap"
+    with fleet.capture("wan", path):
+        fetch(fleet, "macbook", "imac")
+    return judge_wire(fleet, path)
+
+
+def judge_wire(fleet: Fleet, path: Path) -> Evidence:
+    """Judge such a recording."""
+    tunnel = f"(host {WAN['imac']} and host {WAN['macbook']})"
+    port = mapped_port(fleet, "imac")
+    ike = packets.count(path, f"{tunnel} and udp port {port} and {packets.IKE}")
+    keepalive = packets.count(path, f"{tunnel} and udp port {port} and {packets.KEEPALIVE}")
+    total = packets.count(path, f"{tunnel} and udp port {port}")
+    esp = total - ike - keepalive
+    assert ike >= 4, f"only {ike} IKE packets on {port}"
+    assert esp >= 6, f"only {esp} ESP packets on {port}"
+    # The mapped port of either end, since each may have called the other.
+    own = mapped_port(fleet, "macbook")
+    stray = packets.select(path, f"{tunnel} and not (udp port {port} or udp port {own})")
+    assert not stray, f"not on a mapped port: {stray[:3]}"
+    for what, expression in {
+        "an IPv6 ULA packet": "ip6 and (net fc00::/7)",
+        "a packet on port 500": "port 500",
+        "an HTTP packet": "tcp port 80",
+    }.items():
+        seen = packets.select(path, expression)
+        assert not seen, f"{what} crossed the WAN: {seen[0]}"
+    clear = b"This is imac"
+    assert clear in fleet.on("imac", "curl", "-s", "http://[::1]/").encode(), "the page does not hold the words looked for"
+    assert clear not in path.read_bytes(), "the page crossed the WAN in clear"
+    return Evidence("on the WAN: IPv4/UDP with IKE and ESP only", f"{ike} IKE, {esp} ESP on UDP {port}; 0 ULA, 0 clear, 0 on port 500")
+
+
+def guard(fleet: Fleet) -> Evidence:
+    """Send a clear-text datagram to imac's ULA from its own LAN."""
+    assert not clear_text_is_delivered(fleet), "clear text from the LAN reached a socket on imac's ULA"
+    return Evidence("clear text sent to imac's ULA from its own LAN", "not delivered")
+
+
+def clear_text_is_delivered(fleet: Fleet) -> bool:
+    """Send UDP in clear from imac's router to imac's ULA over the LAN; tell whether a socket there got it."""
+    address = ula(fleet, "imac")
+    found = re.search(r"inet6 (fe80:[0-9a-f:]+)/64", fleet.on("imac", "ip", "-6", "addr", "show", "dev", "eth0"))
+    assert found, "imac has no link-local address on eth0"
+    listener = (
+        "import socket,sys; s=socket.socket(socket.AF_INET6,socket.SOCK_DGRAM); s.bind((sys.argv[1],9999)); s.settimeout(2)\n"
+        "try: print('got', s.recv(64))\nexcept TimeoutError: print('silence')"
+    )
+    sender = (
+        "import socket,sys,time; s=socket.socket(socket.AF_INET6,socket.SOCK_DGRAM)\n"
+        "for _ in range(5): s.sendto(b'clear', (sys.argv[1],9999)); time.sleep(0.2)"
+    )
+    fleet.shell("nat-home", f"ip -6 route replace {address}/128 via {found[1]} dev lan; ip -6 addr replace fd00:bad::1/128 dev lan nodad")
+    with fleet.started("imac", "python3", "-c", listener, address) as heard:
+        time.sleep(0.3)
+        fleet.on("nat-home", "python3", "-c", sender, address)
+        answer = heard()
+    fleet.shell("nat-home", f"ip -6 route del {address}/128 dev lan; ip -6 addr del fd00:bad::1/128 dev lan")
+    assert answer in {"silence", "got b'clear'"}, answer
+    return answer != "silence"
+
+
+def again(fleet: Fleet) -> Evidence:
+    """Run the playbook a second time: nothing is changed on any host."""
+    run = fleet.playbook("site.yml")
+    assert run.code == 0, run.output
+    changed = {host: counts.changed for host, counts in run.recap.items()}
+    assert changed and not any(changed.values()), f"{changed}\n{run.output}"
+    return Evidence("a second run of site.yml", f"changed=0 on {', '.join(sorted(changed))} in {run.seconds:.0f} s")
+
+
+CLAIMS: tuple[Callable[[Fleet], Evidence], ...] = (
+    browse,
+    records,
+    lambda fleet: fetch(fleet, "macbook", "imac"),
+    lambda fleet: log_in(fleet, "macbook", "imac"),
+    wire,
+    guard,
+    lambda fleet: fetch(fleet, "imac", "macbook"),
+    lambda fleet: fetch(fleet, "mini", "imac"),
+    lambda fleet: fetch(fleet, "imac", "mini"),
+    lambda fleet: fetch(fleet, "mini", "macbook"),
+    lambda fleet: fetch(fleet, "macbook", "mini"),
+    again,
+)
