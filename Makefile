@@ -41,7 +41,7 @@ molecule: images ## each role's scenario, or one: make molecule ROLE=tunnel
 	for role in $(ROLE); do molecule test --scenario-name "$$role"; done
 
 e2e: images ## the main job on a rehearsal fleet of its own
-	$(E2E) pytest tests/e2e
+	$(E2E) pytest --timeout 900 tests/e2e
 
 test: lint unit molecule e2e ## all of these four
 

@@ -34,9 +34,14 @@ def _watch() -> int:
     import logging  # noqa: PLC0415
 
     from .daemon import Daemon  # noqa: PLC0415
+    from .errors import AlreadyRunningError  # noqa: PLC0415
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    asyncio.run(Daemon().async_run())
+    try:
+        asyncio.run(Daemon().async_run())
+    except AlreadyRunningError as err:
+        print(f"{_host()}: {err}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import logging
+import os
 import signal
 from typing import TYPE_CHECKING
 
 from . import config as config_module
 from . import notify
 from .digest import CONFIG_DIR, digest
-from .errors import ConfigError
+from .errors import AlreadyRunningError, ConfigError
 from .instance import Instance
 from .state import STATE_DIR
 from .status import RUN_DIR, Status
@@ -32,12 +34,34 @@ class Daemon:
     def __init__(self, config_dir: Path = CONFIG_DIR, run_dir: Path = RUN_DIR, state_dir: Path = STATE_DIR) -> None:
         self._config_dir = config_dir
         self._state_dir = state_dir
+        self._run_dir = run_dir
         self._status = Status(run_dir)
         self._stop = asyncio.Event()
         self._reload = asyncio.Event()
 
     async def async_run(self) -> None:
-        """Run until SIGTERM or SIGINT."""
+        """Run until SIGTERM or SIGINT.
+
+        Raises:
+            AlreadyRunningError: another daemon runs.
+        """
+        lock = self._lock()
+        try:
+            await self._async_run()
+        finally:
+            os.close(lock)
+
+    def _lock(self) -> int:
+        path = self._run_dir / "lock"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise AlreadyRunningError(f"another daemon holds {path}: this host needs only one") from None
+        return descriptor
+
+    async def _async_run(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)

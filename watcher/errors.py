@@ -12,6 +12,10 @@ class ConfigError(WatcherError):
     """A configuration file is missing or wrong; nothing works until it is repaired."""
 
 
+class AlreadyRunningError(WatcherError):
+    """Another daemon has this host; two would withdraw what the other publishes."""
+
+
 class PortMapError(WatcherError):
     """No outer address and port can be had from the gateway."""
 

@@ -49,8 +49,9 @@ class Link:
         self._fd = fd
         asyncio.get_running_loop().add_reader(fd, self._discard)
         try:
-            # IPv6 link-local addresses off: nothing speaks on this link, so nothing should be announced on it.
-            await _async_run("ip", "link", "set", NAME, "mtu", str(MTU), "addrgenmode", "none", "up")
+            # IPv6 link-local addresses off, before the link is up: nothing speaks here, nothing should be announced.
+            await _async_run("ip", "link", "set", NAME, "mtu", str(MTU), "addrgenmode", "none")
+            await _async_run("ip", "link", "set", NAME, "up")
             await _async_run("ip", "-6", "address", "replace", f"{config.host.ula}/128", "dev", NAME, "nodad")
             for arguments in _resolved_settings(config):
                 await _async_run("resolvectl", *arguments)

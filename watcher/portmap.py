@@ -31,6 +31,8 @@ TUNNEL_PORT = 4500  # UDP encapsulation of ESP and IKE (RFC 3948)
 # again: a slow gateway causes no flap, and a missing one is known soon.
 _SENDS = 5
 
+_REMEMBERED = 16  # networks that a laptop goes back to
+
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
@@ -68,7 +70,8 @@ class PortMapper:
                     " put it in bridge mode, or ask the provider for a public IPv4 address"
                 )
             # The granted port is suggested again, so that a renewal after the gateway's reboot keeps it (section 3.3).
-            suggested = int(state.read(self._path).get("external_port", TUNNEL_PORT)) & 0xFFFF
+            ports = self._ports()
+            suggested = ports.get(str(link.gateway), TUNNEL_PORT)
             reply = await gateway.async_ask(
                 natpmp.map_request(TUNNEL_PORT, suggested, natpmp.RECOMMENDED_LIFETIME_S),
                 lambda data: natpmp.parse_map_reply(data, TUNNEL_PORT),
@@ -76,7 +79,9 @@ class PortMapper:
         if not reply.external_port or not reply.lifetime_s:
             raise PortMapError(f"the gateway {link.gateway} granted no mapping for UDP {TUNNEL_PORT}: restart it")
         if reply.external_port != suggested:
-            state.write(self._path, {"external_port": reply.external_port})
+            ports.pop(str(link.gateway), None)
+            ports[str(link.gateway)] = reply.external_port
+            state.write(self._path, {"ports": dict(list(ports.items())[-_REMEMBERED:])})
         now = self._clock()
         return Mapping(
             outer=Endpoint(outer.address, reply.external_port),
@@ -85,6 +90,12 @@ class PortMapper:
             # RFC 6886 section 3.3: renew halfway to expiry; a lifetime of seconds must not become a busy loop.
             renew_at=now + max(reply.lifetime_s / 2, 2.0),
         )
+
+    def _ports(self) -> dict[str, int]:
+        """The port that each gateway granted last, the most recent one last; what is damaged is left out."""
+        ports = state.read(self._path).get("ports")
+        known = ports.items() if isinstance(ports, dict) else ()
+        return {gateway: port for gateway, port in known if isinstance(port, int) and 0 < port < 1 << 16}
 
     async def async_release(self, link: Uplink) -> None:
         """Delete the mapping at the gateway of `link` (RFC 6886 section 3.4); never raises, the lease ends anyway."""

@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Call a peer as the watcher would, by swanctl: call-peer.py OWN-ID PEER-ID OUTER-ADDRESS OWN-ULA PEER-ULA. Fails when the peer does not let us in."""
+"""Call a peer as the watcher would, by swanctl; fails when the peer does not let us in.
+
+call-peer.py OWN-ID PEER-ID OUTER-ADDRESS OWN-ULA PEER-ULA
+"""
 
 import subprocess
 import sys

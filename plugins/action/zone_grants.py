@@ -86,4 +86,6 @@ class ActionModule(FleetAction):
                 "ula": ula,
             }
         )
+        if host.ula not in store.prefix:
+            raise InvalidRecord(f"its address {host.ula} is not in the fleet's {store.prefix}: run the identity role")
         return {"label": label, "secret": store.tsig_secret(label), "grants": bind.plain_grants(host_grants(host))}

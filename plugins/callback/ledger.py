@@ -12,7 +12,8 @@ type: aggregate
 short_description: Time the tasks of a run and write down which of them changed which host
 description:
   - Prints the wall time of the run and its slowest tasks at the end.
-  - With O(path) set, also appends one JSON line per run, with C(playbook), C(check) and the C([host, task]) pairs that reported a change.
+  - With O(path) set, also appends one JSON line per run, with C(playbook), C(check) and the C([host, task]) pairs that
+    reported a change.
 options:
   path:
     description: File that the line is appended to.
@@ -79,6 +80,10 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             self._display.display(f"{seconds:7.1f} s  {name}")
         path = self.get_option("path")
         if path:
-            line = {"playbook": self._playbook, "check": bool(context.CLIARGS.get("check")), "changed": sorted(self._changed)}
+            line = {
+                "playbook": self._playbook,
+                "check": bool(context.CLIARGS.get("check")),
+                "changed": sorted(self._changed),
+            }
             with Path(path).open("a", encoding="utf-8") as out:
                 out.write(json.dumps(line) + "\n")

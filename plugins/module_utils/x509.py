@@ -89,6 +89,8 @@ def make_ca(
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(ca=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        # Names only: an address constraint would bar the public addresses of zone hosts. What addresses a tunnel may
+        # carry is bound by the block below.
         .add_extension(x509.NameConstraints([x509.DNSName(zone)], None), critical=True)
         .add_extension(address_block(prefix), critical=True)
     )

@@ -14,7 +14,7 @@ description:
 version_added: 0.1.0
 attributes:
   check_mode: {support: full, description: Says what would change without changing it.}
-  diff_mode: {support: full, description: A diff per file; files marked O(files[].secret) show none.}
+  diff_mode: {support: full, description: "A diff per file; files marked O(files[].secret) show none."}
 options:
   files:
     description: The files.
@@ -23,13 +23,16 @@ options:
     required: true
     suboptions:
       dest: {description: Absolute path on the host., type: path, required: true}
-      template: {description: Template, relative to the collection's C(templates/)., type: str}
-      content: {description: The text itself, instead of O(files[].template)., type: str}
+      template: {description: "Template, relative to the collection's C(templates/).", type: str}
+      content: {description: "The text itself, instead of O(files[].template).", type: str}
       mode: {description: Mode in octal., type: str, default: "0644"}
       owner: {description: Owner., type: str, default: root}
       group: {description: Group., type: str, default: root}
-      secret: {description: Never show the content; it is handed over apart from the logged arguments., type: bool, default: false}
-      validate: {description: Command that must accept the new file; C(%s) is its path., type: str}
+      secret:
+        description: Never show the content; it is handed over apart from the logged arguments.
+        type: bool
+        default: false
+      validate: {description: "Command that must accept the new file; C(%s) is its path.", type: str}
   directories:
     description: Folders that are made before the files, and removed after them when empty.
     type: list
@@ -69,12 +72,12 @@ changed_files:
   elements: str
 """
 
-import os  # noqa: E402
-import tempfile  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
 
 FILE = {
     "dest": {"type": "path", "required": True},
@@ -124,15 +127,15 @@ def diff_of(entry: dict[str, Any], before: str | None, after: str | None) -> dic
 def attributes_of(module: AnsibleModule, entry: dict[str, Any], path: str) -> dict[str, Any]:
     """Ask Ansible for the mode and owner arguments of one path."""
     wanted = {key: entry[key] for key in ("mode", "owner", "group")}
-    module_args = {**module.params, **wanted, "attributes": None, "selevel": None, "serole": None, "setype": None, "seuser": None}
-    attributes: dict[str, Any] = module.load_file_common_arguments(module_args, path=path)
+    unmanaged = dict.fromkeys(("attributes", "selevel", "serole", "setype", "seuser"))
+    attributes: dict[str, Any] = module.load_file_common_arguments({**wanted, **unmanaged}, path=path)
     return attributes
 
 
 def stage(module: AnsibleModule, entry: dict[str, Any], text: str) -> str:
     """Write the new content beside its destination and let the validator judge it."""
-    parent = os.path.dirname(entry["dest"])
-    folder = parent if Path(parent).is_dir() else module.tmpdir
+    parent = Path(entry["dest"]).parent
+    folder = str(parent) if parent.is_dir() else module.tmpdir
     handle, name = tempfile.mkstemp(prefix=".btmm-", dir=folder)
     module.add_cleanup_file(name)
     with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as out:
@@ -145,18 +148,25 @@ def stage(module: AnsibleModule, entry: dict[str, Any], text: str) -> str:
     return name
 
 
-def install(module: AnsibleModule, diffs: list[dict[str, str]]) -> list[str]:
-    """Bring every folder and file to the wanted state; all are staged before the first is moved."""
+def make_directories(module: AnsibleModule) -> list[str]:
+    """Make the folders, or bring their owner and mode to the wanted state."""
     changed: list[str] = []
     for entry in module.params["directories"]:
         path = Path(entry["path"])
         missing = not path.is_dir()
         if missing and not module.check_mode:
             path.mkdir(parents=True)
-        if missing or module.set_fs_attributes_if_different(attributes_of(module, entry, str(path)), changed=False):
+        adjusted = path.is_dir() and module.set_fs_attributes_if_different(
+            attributes_of(module, entry, str(path)), changed=False
+        )
+        if missing or adjusted:
             changed.append(str(path))
-        if missing and not module.check_mode:
-            module.set_fs_attributes_if_different(attributes_of(module, entry, str(path)), changed=False)
+    return changed
+
+
+def install(module: AnsibleModule, diffs: list[dict[str, str]]) -> list[str]:
+    """Bring every folder and file to the wanted state; all are staged before the first is moved."""
+    changed = make_directories(module)
     staged: list[tuple[dict[str, Any], str]] = []
     for entry in module.params["files"]:
         text = module.params["secrets"][entry["dest"]] if entry["secret"] else entry["content"]
@@ -173,7 +183,9 @@ def install(module: AnsibleModule, diffs: list[dict[str, str]]) -> list[str]:
         module.atomic_move(name, entry["dest"])
     for entry in module.params["files"]:
         settled = Path(entry["dest"]).exists()
-        if settled and module.set_fs_attributes_if_different(attributes_of(module, entry, entry["dest"]), changed=False):
+        if settled and module.set_fs_attributes_if_different(
+            attributes_of(module, entry, entry["dest"]), changed=False
+        ):
             changed.append(entry["dest"])
     return list(dict.fromkeys(changed))
 

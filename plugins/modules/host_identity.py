@@ -204,12 +204,12 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    paths = (Path(module.params[name]) for name in ("key_path", "certificate_path", "ca_path"))
+    key, certificate, ca = (Path(module.params[name]) for name in ("key_path", "certificate_path", "ca_path"))
     try:
         mode = int(module.params["mode"], 8)
     except ValueError:
         module.fail_json(msg=f"mode '{module.params['mode']}' is not octal; write it as \"0600\"")
-    files = KeyFiles(*paths, module.params["owner"], module.params["group"], mode)
+    files = KeyFiles(key, certificate, ca, module.params["owner"], module.params["group"], mode)
     try:
         module.exit_json(**(present if module.params["state"] == "present" else absent)(module, files))
     except KeyFileError as error:

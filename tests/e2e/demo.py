@@ -21,7 +21,9 @@ def main() -> int:
         seen = evidence.seen.replace("\n", "\n    ")
         sys.stdout.write(f"\n{number:2}. {evidence.claim}\n    {seen}\n")
         sys.stdout.flush()
-    sys.stdout.write("\nThe fleet stays up: lab/lab ssh macbook, then ssh imac.bob.members.example. `make demo-down` removes it.\n")
+    sys.stdout.write(
+        "\nThe fleet stays up: lab/lab ssh macbook, then ssh imac.bob.members.example. `make demo-down` removes it.\n"
+    )
     return 0
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A rehearsal fleet as the proof, the end-to-end tests and the benches see it: run a command there, run a playbook on it."""
+"""A rehearsal fleet as the proof and the end-to-end tests see it: run a command there, run a playbook on it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 RECAP = re.compile(
-    r"^(?P<host>\S+)\s+: ok=(?P<ok>\d+)\s+changed=(?P<changed>\d+)\s+unreachable=(?P<unreachable>\d+)\s+failed=(?P<failed>\d+)", re.MULTILINE
+    r"^(?P<host>\S+)\s+: ok=\d+\s+changed=(?P<changed>\d+)\s+unreachable=(?P<unreachable>\d+)\s+failed=(?P<failed>\d+)",
+    re.MULTILINE,
 )
 
 
@@ -88,7 +89,9 @@ class Fleet:
         if variables:
             command += ["--extra-vars", json.dumps(variables)]
         started = time.monotonic()
-        done = subprocess.run(command, cwd=ROOT, env=self.environment, text=True, capture_output=True, check=False, timeout=900)
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.environment, text=True, capture_output=True, check=False, timeout=900
+        )
         return Run(done.returncode, done.stdout + done.stderr, time.monotonic() - started)
 
     def lend_key(self, host: str) -> None:
@@ -101,7 +104,9 @@ class Fleet:
     def started(self, host: str, *command: str) -> Iterator[Callable[[], str]]:
         """Run a command on a host beside the block; calling what is yielded waits for its output."""
         whole = [str(ROOT / "lab" / "lab"), "exec", host, "--", *command]
-        with subprocess.Popen(whole, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        with subprocess.Popen(
+            whole, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
             try:
                 yield lambda: process.communicate(timeout=30)[0].strip()
             finally:
@@ -110,7 +115,19 @@ class Fleet:
     @contextmanager
     def capture(self, segment: str, path: Path) -> Iterator[None]:
         """Record everything that crosses a segment while the block runs."""
-        command = ["ip", "netns", "exec", f"btmm-{self.name}", "tcpdump", "-U", "-n", "-i", f"br-{segment}", "-w", str(path)]
+        command = [
+            "ip",
+            "netns",
+            "exec",
+            f"btmm-{self.name}",
+            "tcpdump",
+            "-U",
+            "-n",
+            "-i",
+            f"br-{segment}",
+            "-w",
+            str(path),
+        ]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tcpdump:
             assert tcpdump.stderr is not None
             for line in tcpdump.stderr:  # it says so once it listens
@@ -123,7 +140,9 @@ class Fleet:
                 tcpdump.terminate()
 
     def _run(self, command: list[str], timeout: float = 60) -> str:
-        done = subprocess.run(command, env=self.environment, text=True, capture_output=True, check=False, timeout=timeout)
+        done = subprocess.run(
+            command, env=self.environment, text=True, capture_output=True, check=False, timeout=timeout
+        )
         if done.returncode:
             raise CommandFailed(f"{' '.join(command)} gave {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout

@@ -6,7 +6,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-# Of a UDP datagram's payload (RFC 3948, sections 2.2 and 2.3): four zero octets are IKE's marker, one octet 0xff is a keepalive, all else is ESP.
+# A UDP datagram's payload (RFC 3948, sections 2.2 and 2.3): four zero octets mark IKE, one octet 0xff is a
+# keepalive, all else is ESP.
 IKE = "(udp[8:4] == 0)"
 KEEPALIVE = "(udp[4:2] == 9 and udp[8] == 0xff)"
 

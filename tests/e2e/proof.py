@@ -30,7 +30,9 @@ class Evidence:
 
 def zone_records(fleet: Fleet) -> set[tuple[str, str, str]]:
     """Transfer the zone on its primary; returns (name, type, rdata) without DNSSEC, SOA and NS."""
-    text = fleet.on("zone", "dig", "@127.0.0.1", "+noall", "+answer", "+onesoa", "-k", "/etc/bind/btmm/admin.key", ZONE, "AXFR")
+    text = fleet.on(
+        "zone", "dig", "@127.0.0.1", "+noall", "+answer", "+onesoa", "-k", "/etc/bind/btmm/admin.key", ZONE, "AXFR"
+    )
     records = set()
     for line in text.splitlines():
         if line and not line.startswith(";"):
@@ -59,7 +61,8 @@ def drop_tunnels(fleet: Fleet, *hosts: str) -> None:
     """Take all tunnels of these hosts down, so that the next connection has to build one."""
     script = (
         "for number in $(swanctl --list-sas | sed -n 's/^[^ ].*: #\\([0-9]*\\),.*/\\1/p'); do\n"
-        "  swanctl --terminate --ike-id $number --force >/dev/null || true\n"  # the other end may have ended it just now
+        # The other end may have ended it just now.
+        "  swanctl --terminate --ike-id $number --force >/dev/null || true\n"
         "done\n"
         "! swanctl --list-sas | grep ."
     )
@@ -75,8 +78,10 @@ def browse(fleet: Fleet) -> Evidence:
     return Evidence("macbook browses the zone and finds imac and mini", listed.strip())
 
 
-def expected_records(fleet: Fleet, label: str, title: str, model: str, services: dict[str, int], outer: str) -> set[tuple[str, str, str]]:
-    """Return the records of the slides S6-S12 for one host, written out by hand, so that they check the library and not repeat it."""
+def expected_records(
+    fleet: Fleet, label: str, title: str, model: str, services: dict[str, int], outer: str
+) -> set[tuple[str, str, str]]:
+    """Return the records of the slides S6-S12 for one host, written out by hand: they check the library."""
     address = ipaddress.IPv6Address(ula(fleet, label))
     target = "AutoTunnel-" + address.packed[8:].hex("-").upper() + f".{ZONE}."
     instance = title.replace(" ", "\\032")
@@ -116,14 +121,25 @@ def fetch(fleet: Fleet, client: str, server: str) -> Evidence:
     """Fetch a page by name with no tunnel up before, at the first try."""
     drop_tunnels(fleet, client, server)
     url = f"http://{server}.{ZONE}/"
-    answer = fleet.on(client, "curl", "--silent", "--show-error", "--fail", "--max-time", "10", "--write-out", r"\n%{time_starttransfer}", url)
+    answer = fleet.on(
+        client,
+        "curl",
+        "--silent",
+        "--show-error",
+        "--fail",
+        "--max-time",
+        "10",
+        "--write-out",
+        r"\n%{time_starttransfer}",
+        url,
+    )
     body, seconds = answer.rsplit("\n", 1)
     assert server in body, f"{url} on {client} gave {body!r}"
     return Evidence(f"curl {url} on {client}, no tunnel before", f"name to first byte {float(seconds) * 1000:.0f} ms")
 
 
 def log_in(fleet: Fleet, client: str, server: str) -> Evidence:
-    """Log in by name with no tunnel up before; the user's key stays with the agent of whoever runs this."""
+    """Log in by name with no tunnel up before; the client is lent the rehearsal's key for that moment."""
     drop_tunnels(fleet, client, server)
     name = f"{server}.{ZONE}"
     started = time.monotonic()
@@ -138,7 +154,7 @@ def log_in(fleet: Fleet, client: str, server: str) -> Evidence:
 
 
 def wire(fleet: Fleet) -> Evidence:
-    """Record the WAN during a connection: only IPv4/UDP on the mapped ports, holding IKE and ESP, crosses between the two NATs."""
+    """Record the WAN while two NATed hosts connect: it carries IKE and ESP in IPv4/UDP, and nothing else of theirs."""
     path = ROOT / "build" / f"wan-{fleet.name}.pcap"
     with fleet.capture("wan", path):
         fetch(fleet, "macbook", "imac")
@@ -167,9 +183,14 @@ def judge_wire(fleet: Fleet, path: Path) -> Evidence:
         seen = packets.select(path, expression)
         assert not seen, f"{what} crossed the WAN: {seen[0]}"
     clear = b"This is imac"
-    assert clear in fleet.on("imac", "curl", "-s", "http://[::1]/").encode(), "the page does not hold the words looked for"
+    assert clear in fleet.on("imac", "curl", "-s", "http://[::1]/").encode(), (
+        "the page does not hold the words looked for"
+    )
     assert clear not in path.read_bytes(), "the page crossed the WAN in clear"
-    return Evidence("on the WAN: IPv4/UDP with IKE and ESP only", f"{ike} IKE, {esp} ESP on UDP {port}; 0 ULA, 0 clear, 0 on port 500")
+    return Evidence(
+        "on the WAN: IPv4/UDP with IKE and ESP only",
+        f"{ike} IKE, {esp} ESP on UDP {port}; 0 ULA, 0 clear, 0 on port 500",
+    )
 
 
 def guard(fleet: Fleet) -> Evidence:
@@ -184,14 +205,18 @@ def clear_text_is_delivered(fleet: Fleet) -> bool:
     found = re.search(r"inet6 (fe80:[0-9a-f:]+)/64", fleet.on("imac", "ip", "-6", "addr", "show", "dev", "eth0"))
     assert found, "imac has no link-local address on eth0"
     listener = (
-        "import socket,sys; s=socket.socket(socket.AF_INET6,socket.SOCK_DGRAM); s.bind((sys.argv[1],9999)); s.settimeout(2)\n"
+        "import socket,sys; s=socket.socket(socket.AF_INET6,socket.SOCK_DGRAM)\n"
+        "s.bind((sys.argv[1],9999)); s.settimeout(2)\n"
         "try: print('got', s.recv(64))\nexcept TimeoutError: print('silence')"
     )
     sender = (
         "import socket,sys,time; s=socket.socket(socket.AF_INET6,socket.SOCK_DGRAM)\n"
         "for _ in range(5): s.sendto(b'clear', (sys.argv[1],9999)); time.sleep(0.2)"
     )
-    fleet.shell("nat-home", f"ip -6 route replace {address}/128 via {found[1]} dev lan; ip -6 addr replace fd00:bad::1/128 dev lan nodad")
+    fleet.shell(
+        "nat-home",
+        f"ip -6 route replace {address}/128 via {found[1]} dev lan; ip -6 addr replace fd00:bad::1/128 dev lan nodad",
+    )
     with fleet.started("imac", "python3", "-c", listener, address) as heard:
         time.sleep(0.3)
         fleet.on("nat-home", "python3", "-c", sender, address)
@@ -206,7 +231,8 @@ def again(fleet: Fleet) -> Evidence:
     run = fleet.playbook("site.yml")
     assert run.code == 0, run.output
     changed = {host: counts.changed for host, counts in run.recap.items()}
-    assert changed and not any(changed.values()), f"{changed}\n{run.output}"
+    assert changed
+    assert not any(changed.values()), f"{changed}\n{run.output}"
     return Evidence("a second run of site.yml", f"changed=0 on {', '.join(sorted(changed))} in {run.seconds:.0f} s")
 
 

@@ -26,7 +26,14 @@ def test_zone_holds_exactly_the_records_of_the_slides(fleet: Fleet) -> None:
 
 @pytest.mark.parametrize(
     ("client", "server"),
-    [("macbook", "imac"), ("imac", "macbook"), ("mini", "imac"), ("imac", "mini"), ("mini", "macbook"), ("macbook", "mini")],
+    [
+        ("macbook", "imac"),
+        ("imac", "macbook"),
+        ("mini", "imac"),
+        ("imac", "mini"),
+        ("mini", "macbook"),
+        ("macbook", "mini"),
+    ],
 )
 def test_page_opens_by_name_at_first_try(fleet: Fleet, client: str, server: str) -> None:
     proof.fetch(fleet, client, server)
@@ -64,13 +71,14 @@ def test_check_mode_on_an_enrolled_fleet_finds_nothing_to_do(fleet: Fleet) -> No
 
 
 def test_limit_touches_nothing_else(fleet: Fleet) -> None:
-    before = {host: fleet.shell(host, "find /etc /var/lib/btmm -newer /proc/1 -type f | sort | xargs sha256sum") for host in ("imac", "mini", "zone")}
+    others = ("imac", "mini", "zone")
+    fingerprint = "find /etc -newer /proc/1 -type f | sort | xargs sha256sum"
+    before = {host: fleet.shell(host, fingerprint) for host in others}
     run = fleet.playbook("site.yml", "--limit", "macbook")
     assert run.code == 0, run.output
-    assert not any(counts.changed for counts in run.recap.values()), run.output
-    assert set(run.recap) <= {"macbook"}, run.recap
-    after = {host: fleet.shell(host, "find /etc /var/lib/btmm -newer /proc/1 -type f | sort | xargs sha256sum") for host in ("imac", "mini", "zone")}
-    assert after == before
+    assert set(run.recap) == {"macbook"}, run.recap
+    assert not run.recap["macbook"].changed, run.output
+    assert {host: fleet.shell(host, fingerprint) for host in others} == before
 
 
 def test_ula_survives_a_reboot(fleet: Fleet) -> None:

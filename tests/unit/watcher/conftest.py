@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import base64
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from watcher import config as config_module
-from watcher.config import Config
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from watcher.config import Config
 
 SECRET = bytes(range(32))
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 
 import base64
 from ipaddress import IPv6Address
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from watcher import config as config_module
 from watcher.config import is_peer_address
 from watcher.digest import digest
 from watcher.errors import ConfigError
 
 from .conftest import SECRET, written
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_a_complete_configuration(tmp_path: Path) -> None:
@@ -57,7 +60,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, changes: dict[str, Any], words: 
 
 
 def test_a_missing_or_damaged_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="watcher.json does not exist"):
+    with pytest.raises(ConfigError, match=r"watcher\.json does not exist"):
         config_module.load(tmp_path)
     written(tmp_path)
     (tmp_path / "services.json").write_text("{")

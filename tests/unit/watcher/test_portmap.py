@@ -5,18 +5,21 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator
 from ipaddress import IPv4Address
-from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from ansible_collections.btmm.fleet.plugins.module_utils import natpmp
 from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint
+
 from watcher import state
 from watcher.errors import PortMapError
 from watcher.portmap import PortMapper
 from watcher.uplink import Uplink
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
 
 
 class Gateway(asyncio.DatagramProtocol):
@@ -86,8 +89,19 @@ async def test_the_granted_port_is_suggested_by_the_next_process(tmp_path: Path,
     assert gateway.requests[-1] == natpmp.map_request(4500, 41500, 7200)
 
 
-async def test_a_damaged_memory_costs_nothing(tmp_path: Path, gateway: Gateway) -> None:
-    (tmp_path / "portmap.json").write_text("{")
+async def test_each_gateways_port_is_remembered_apart(tmp_path: Path, gateway: Gateway) -> None:
+    (tmp_path / "portmap.json").write_text('{"ports": {"192.168.1.1": 41500}}')
+    assert (await PortMapper(tmp_path).async_obtain(LINK)).outer.port == 4500
+    gateway.port = 42000
+    await PortMapper(tmp_path).async_obtain(LINK)
+    assert state.read(tmp_path / "portmap.json") == {"ports": {"192.168.1.1": 41500, "127.0.0.1": 42000}}
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"ports": 7}', '{"ports": {"127.0.0.1": "x"}}', '{"ports": {"127.0.0.1": 0}}']
+)
+async def test_a_damaged_memory_costs_nothing(tmp_path: Path, gateway: Gateway, content: str) -> None:
+    (tmp_path / "portmap.json").write_text(content)
     assert (await PortMapper(tmp_path).async_obtain(LINK)).outer.port == 4500
 
 

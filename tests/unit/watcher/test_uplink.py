@@ -6,6 +6,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 
 import pytest
+
 from watcher.uplink import Uplink, default_gateway, is_private
 
 TABLE = """Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT

@@ -12,10 +12,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.owner import OwnerStore
 
 PASSPHRASE = "correct horse battery"
 Runner = Callable[..., tuple[dict[str, Any], dict[str, Any]]]
-
-
-def variables(label: str, number: int, **more: object) -> dict[str, Any]:
-    return {"inventory_hostname_short": label, "identity_ula": f"fd12:3456:789a::{number}", **more}
+Variables = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +20,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> OwnerStore:
     made = OwnerStore(tmp_path_factory.mktemp("owner"), "bob.members.example", PASSPHRASE)
     made.init()
     return made
+
+
+@pytest.fixture
+def variables(store: OwnerStore) -> Variables:
+    def make(label: str, number: int, **more: object) -> dict[str, Any]:
+        return {"inventory_hostname_short": label, "identity_ula": str(store.prefix[number]), **more}
+
+    return make
 
 
 @pytest.fixture
@@ -46,7 +51,9 @@ def run(store: OwnerStore) -> Runner:
     return runner
 
 
-def test_secrets_and_grants_go_to_the_zone_host_in_one_call(run: Runner, store: OwnerStore) -> None:
+def test_secrets_and_grants_go_to_the_zone_host_in_one_call(
+    run: Runner, store: OwnerStore, variables: Variables
+) -> None:
     hostvars = {
         "imac.lan": variables("imac", 1, btmm_services=[{"type": "ssh", "port": 22}]),
         "mini": variables("x", 2, btmm_label="mini"),
@@ -65,18 +72,20 @@ def test_secrets_and_grants_go_to_the_zone_host_in_one_call(run: Runner, store: 
     assert arguments["hosts"][1]["secret"] not in str(result)
 
 
-def test_a_host_that_cannot_have_grants_does_not_stop_the_others(run: Runner) -> None:
+def test_a_host_that_cannot_have_grants_does_not_stop_the_others(run: Runner, variables: Variables) -> None:
     hostvars = {
         "a": variables("a", 1),
         "b": variables("b", 2, btmm_label="a"),
         "c": variables("c", 3, btmm_services=[{"type": "ssh", "port": 0}]),
         "d": {"inventory_hostname_short": "d"},
         "e": variables("e", 5, btmm_label="not a label"),
+        "f": {**variables("f", 6), "identity_ula": "fd00::6"},
     }
     result, called = run(hostvars, hosts=list(hostvars))
     assert [host["label"] for host in called["module_args"]["hosts"]] == ["a"]
-    assert set(result["refused"]) >= {"b", "c", "d", "e"}
+    assert set(result["refused"]) >= {"b", "c", "d", "e", "f"}
     assert "label a is a's" in result["refused"]["b"]
+    assert "is not in the fleet's fd" in result["refused"]["f"]
     assert "no address yet" in result["refused"]["d"]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from ansible_collections.btmm.fleet.plugins.module_utils import owner_files, x509
+from ansible_collections.btmm.fleet.plugins.module_utils import sealed, x509
 from ansible_collections.btmm.fleet.plugins.module_utils.owner import OwnerError, OwnerStore
 from cryptography import x509 as cx509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -90,7 +90,7 @@ def test_wrong_passphrase_says_so_everywhere(store: OwnerStore, tmp_path: Path) 
 
 def test_failure_while_making_leaves_nothing(tmp_path: Path) -> None:
     with (
-        mock.patch.object(owner_files.sealed, "seal", side_effect=OSError(28, "No space left on device")),
+        mock.patch.object(sealed, "seal", side_effect=OSError(28, "No space left on device")),
         pytest.raises(OwnerError, match="No space left"),
     ):
         open_store(tmp_path).init()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,8 +86,8 @@ def test_tools() -> None:
 @given(st.text())
 def test_distribution_reads_anything(text: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(probe.Path, "exists", lambda _: True)
-        patch.setattr(probe.Path, "read_text", lambda *_, **__: text)
+        patch.setattr(Path, "exists", lambda _: True)
+        patch.setattr(Path, "read_text", lambda *_, **__: text)
         found: dict[str, Any] = probe.distribution()
         assert set(found) == {"id", "codename"}
         patch.setattr(probe, "_run", lambda _: None)

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import hashlib
+import time
+import uuid
 from ipaddress import IPv6Address, IPv6Network
 
 import pytest
@@ -21,8 +23,8 @@ def test_prefixes_drawn_are_valid_and_differ() -> None:
 
 
 def test_global_id_is_the_low_40_bits_of_sha1(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ula.time, "time_ns", lambda: 1_500_000_000)  # 1.5 s after the Unix epoch
-    monkeypatch.setattr(ula.uuid, "getnode", lambda: 0x34159E123456)
+    monkeypatch.setattr(time, "time_ns", lambda: 1_500_000_000)  # 1.5 s after the Unix epoch
+    monkeypatch.setattr(uuid, "getnode", lambda: 0x34159E123456)
     # NTP: 2208988801 s and half of 2**32; EUI-64: universal bit inverted, FF-FE inside (RFC 4291 appendix A).
     key = bytes.fromhex("83aa7e81 80000000 36159efffe123456")
     expected = b"\xfd" + hashlib.sha1(key).digest()[15:] + bytes(10)  # noqa: S324 - the RFC's hash

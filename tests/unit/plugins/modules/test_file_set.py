@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from ansible_collections.btmm.fleet.plugins.modules import file_set
+
 from tests.unit.running import run_module
 
 ME = {"owner": pwd.getpwuid(os.geteuid()).pw_name, "group": grp.getgrgid(os.getegid()).gr_name}
@@ -29,7 +29,10 @@ def run(capsys: pytest.CaptureFixture[str]) -> Runner:
 
 
 def test_installs_then_changes_nothing(run: Runner, tmp_path: Path) -> None:
-    files = [{"dest": f"{tmp_path}/d/a", "content": "one\n"}, {"dest": f"{tmp_path}/d/b", "content": "two\n", "mode": "0640"}]
+    files = [
+        {"dest": f"{tmp_path}/d/a", "content": "one\n"},
+        {"dest": f"{tmp_path}/d/b", "content": "two\n", "mode": "0640"},
+    ]
     folder = [{"path": f"{tmp_path}/d"}]
     first = run(files=files, directories=folder)
     assert first["changed_files"] == [f"{tmp_path}/d", f"{tmp_path}/d/a", f"{tmp_path}/d/b"]
