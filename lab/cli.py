@@ -30,7 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument("--fleet", metavar="NAME", help="which fleet (default: BTMM_FLEET or demo)")
-    common.add_argument("--topology", metavar="FILE", type=Path, help="definition (default: lab/topology.toml)")
+    common.add_argument(
+        "--topology", metavar="FILE", type=Path, help="definition (default: BTMM_TOPOLOGY or lab/topology.toml)"
+    )
     parser = argparse.ArgumentParser(prog="lab", description="The rehearsal fleet.", parents=[common])
     commands = parser.add_subparsers(dest="command", required=True)
 
@@ -64,7 +66,8 @@ def _parser() -> argparse.ArgumentParser:
 def _run(arguments: argparse.Namespace) -> int:
     name = getattr(arguments, "fleet", None) or os.environ.get("BTMM_FLEET") or "demo"
     folder = fleet_dir(name)
-    file = _topology_file(getattr(arguments, "topology", None), folder)
+    wanted = os.environ.get("BTMM_TOPOLOGY")
+    file = _topology_file(getattr(arguments, "topology", None) or (Path(wanted) if wanted else None), folder)
     # `down` must work when the definition is broken or gone.
     definition = topology.Topology({}, {}) if arguments.command == "down" else topology.load(file)
     if os.geteuid() != 0:

@@ -54,6 +54,7 @@ def detect(image: str) -> Options:
         except LabError as error:
             complaint = str(error)
             continue
+        cache.parent.mkdir(parents=True, exist_ok=True)
         cache.write_text(json.dumps({"machine": machine, **asdict(options)}, indent=2))
         return options
     raise LabError(f"podman cannot start a container on this machine; the last try was: {complaint}")

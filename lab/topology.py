@@ -80,14 +80,25 @@ class Topology:
 def load(path: Path) -> Topology:
     """Read a definition file; LabError says in one sentence what is wrong with it and where."""
     try:
-        with path.open("rb") as file:
-            return parse(tomllib.load(file))
+        return parse(_read(path))
     except OSError as error:
         raise LabError(f"cannot read topology {path}: {error.strerror}") from error
     except tomllib.TOMLDecodeError as error:
         raise LabError(f"topology {path} is not TOML: {error}") from error
     except LabError as error:
         raise LabError(f"topology {path}: {error}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return a file's tables, on top of those of the file that it extends."""
+    with path.open("rb") as file:
+        data = tomllib.load(file)
+    if "extends" not in data:
+        return data
+    base = _read(path.parent / str(data.pop("extends")))
+    for key, value in data.items():
+        base[key] = {**base.get(key, {}), **value} if isinstance(value, dict) else value
+    return base
 
 
 def parse(data: Mapping[str, Any]) -> Topology:

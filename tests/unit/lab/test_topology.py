@@ -51,6 +51,12 @@ def test_the_fleet_that_ships() -> None:
     assert {host.image.release for host in fleet.hosts.values()} == {"bookworm", "trixie"}
 
 
+def test_a_definition_can_build_on_another() -> None:
+    both, one = topology.load(LAB / "topologies" / "two-zones.toml"), topology.load(LAB / "topology.toml")
+    assert set(both.hosts) - set(one.hosts) == {"zone2"}
+    assert both.hosts["mini"] == one.hosts["mini"]
+
+
 @pytest.mark.parametrize(
     ("path", "value", "sentence"),
     [
