@@ -11,9 +11,10 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address, IPv6Network, 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import dns.exception
 import dns.name
 import dns.tsig
-from ansible_collections.btmm.fleet.plugins.module_utils import names, records
+from ansible_collections.btmm.fleet.plugins.module_utils import lease, names, records
 
 from .digest import CONFIG_DIR
 from .errors import ConfigError
@@ -43,9 +44,11 @@ class Config:
     ca: Path
     certificate: Path
     key: dns.tsig.Key
+    secondaries: tuple[Server, ...]
     stub_address: str
     stub_port: int
     resolved: bool
+    lease_s: int
 
     @property
     def zone(self) -> dns.name.Name:
@@ -80,27 +83,26 @@ def load(directory: Path = CONFIG_DIR) -> Config:
         host = records.host_from_config({**main, "services": services})
     except (ValueError, TypeError, KeyError) as err:
         raise ConfigError(f"{path} or services.json is wrong: {err}: {_FIX}") from err
-    server = _View(path, view.get("server", _is(dict)))
     tsig = _View(path, view.get("tsig", _is(dict)))
     stub = _View(path, view.get("stub", _is(dict)))
     return Config(
         host=host,
         prefix=view.get("prefix", IPv6Network),
-        server=Server(
-            name=server.get("name", _is(str)),
-            addresses=server.get("addresses", _addresses),
-            port=server.get("port", _port),
-        ),
+        server=_server(path, view.get("server", _is(dict))),
+        secondaries=tuple(_server(path, each) for each in view.get("secondaries", _servers))
+        if "secondaries" in main
+        else (),
         ca=view.get("ca", Path),
         certificate=view.get("certificate", Path),
         key=dns.tsig.Key(
-            names.tsig_key_name(host.label, host.zone),
+            tsig.get("name", _key_name) if "name" in tsig.values else names.tsig_key_name(host.label, host.zone),
             _secret(tsig.get("secret_file", Path)),
             tsig.get("algorithm", _is(str)),
         ),
         stub_address=stub.get("address", lambda text: str(IPv4Address(text))),
         stub_port=stub.get("port", _port),
         resolved=resolver.get("resolved") is True,
+        lease_s=view.get("lease", _lease) if "lease" in main else lease.LEASE_S,
     )
 
 
@@ -121,6 +123,24 @@ class _View:
             return convert(self.values[key])
         except (ValueError, TypeError, AddressValueError) as err:
             raise ConfigError(f"{self.path} has a wrong {key!r} ({err}): {_FIX}") from err
+
+
+def _server(path: Path, values: Mapping[str, Any]) -> Server:
+    view = _View(path, values)
+    return Server(view.get("name", _is(str)), view.get("addresses", _addresses), view.get("port", _port))
+
+
+def _servers(value: object) -> list[Mapping[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise TypeError("expected a list of servers")
+    return value
+
+
+def _key_name(value: object) -> dns.name.Name:
+    try:
+        return dns.name.from_text(str(value))
+    except dns.exception.DNSException as err:
+        raise ValueError(f"{value!r} is not a name") from err
 
 
 def _read_json(path: Path, missing: object = None) -> Any:  # noqa: ANN401 - JSON
@@ -165,6 +185,12 @@ def _addresses(value: object) -> tuple[str, ...]:
 def _port(value: object) -> int:
     if not isinstance(value, int) or not 0 < value < 65536:
         raise ValueError(f"{value!r} is not a port")
+    return value
+
+
+def _lease(value: object) -> int:
+    if not isinstance(value, int) or not lease.MINIMUM_S <= value <= lease.MAXIMUM_S:
+        raise ValueError(f"{value!r} is not {lease.MINIMUM_S} to {lease.MAXIMUM_S} seconds")
     return value
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from ipaddress import IPv4Address, ip_address
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from .uplink import Uplink
 
 _LOGGER = logging.getLogger(__name__)
+
+# Seconds. The event loop's clock stands still while the host sleeps, and the lease goes on: how soon it is seen.
+LOOK_S = 60.0
 
 
 class Instance:
@@ -123,23 +127,29 @@ class Instance:
         self._reaching = asyncio.create_task(self._async_reach())
 
     async def _async_reach(self) -> None:
-        """Map, publish, wait for the renewal; on failure wait and try again."""
+        """Map, publish, wait until mapping or lease have to be renewed; on failure wait and try again."""
         backoff = Backoff()
-        delay: float | None
         while True:
             try:
                 await self._async_map_and_publish()
             except (WatcherError, UpdateError) as err:
                 self._tell("reach", err)
-                delay = backoff.next(err)
+                self.settled.set()
+                await asyncio.sleep(backoff.next(err))
             else:
                 backoff.reset()
-                renew_at = self._mapping.renew_at if self._mapping else None
-                delay = None if renew_at is None else renew_at - asyncio.get_running_loop().time()
-            self.settled.set()
-            if delay is None:
-                return
-            await asyncio.sleep(max(delay, 0))
+                self.settled.set()
+                while (left := self._renew_in()) > 0:  # noqa: ASYNC110 - what is waited for is a time of day
+                    await asyncio.sleep(min(left, LOOK_S))
+
+    def _renew_in(self) -> float:
+        """Return seconds until mapping or lease have to be renewed, whichever is first."""
+        refresh = self._publisher.refresh_in()
+        renew_at = self._mapping.renew_at if self._mapping else None
+        return min(
+            math.inf if refresh is None else refresh,
+            math.inf if renew_at is None else renew_at - asyncio.get_running_loop().time(),
+        )
 
     async def _async_map_and_publish(self) -> None:
         link = self._uplink

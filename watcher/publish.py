@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keeps the zone and its ip6.arpa true to this host: one signed UPDATE per zone and change."""
+"""Keeps the zone and its ip6.arpa true to this host: one signed UPDATE per zone and change, and one per lease."""
 
 from __future__ import annotations
 
 import logging
+import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import dns.name
+from ansible_collections.btmm.fleet.plugins.module_utils import lease
+from ansible_collections.btmm.fleet.plugins.module_utils.names import lease_name
 from ansible_collections.btmm.fleet.plugins.module_utils.records import (
     Endpoint,
     InvalidRecord,
@@ -35,18 +39,29 @@ class Publisher:
         self._client = client
         self._path = state_dir / "published.json"
         self._known: dict[dns.name.Name, tuple[Record, ...]] = {}
+        self._lease = lease.Lease(config.lease_s)
+        self._refresh_at: float | None = None
+
+    def refresh_in(self) -> float | None:
+        """Return seconds until the lease has to be refreshed, negative when late; None while nothing is published."""
+        return None if self._refresh_at is None else self._refresh_at - _clock()
 
     async def async_publish(self, outer: Endpoint) -> bool:
         """Bring both zones to what the host is now; tell whether anything had to be sent.
 
-        The first call of a process always sends: the zone may have changed while nobody looked.
+        The first call of a process always sends: the zone may have changed while nobody looked. So does the call that
+        refreshes the lease: a host that slept too long may have been swept from the zone.
 
         Raises:
             ZoneServerError, UpdateError: the zone is as before; the remembered state covers both possibilities.
         """
         host = self._config.host
+        due = self.refresh_in()
+        if due is not None and due <= 0:
+            self._known.clear()
+        trace = lease.Trace(datetime.now(UTC), self._lease.lease_s)
         return await self._async_bring(
-            {self._config.zone: host_records(host, outer), self._config.reverse_zone: (reverse_record(host),)}
+            {self._config.zone: host_records(host, outer, trace), self._config.reverse_zone: (reverse_record(host),)}
         )
 
     async def async_withdraw(self) -> bool:
@@ -56,25 +71,38 @@ class Publisher:
             ZoneServerError, UpdateError: as for publishing.
         """
         zones = {**self._load(), **self._known}
-        return await self._async_bring(dict.fromkeys(reversed(zones), ()))
+        sent = await self._async_bring(dict.fromkeys(reversed(zones), ()))
+        self._refresh_at = None
+        return sent
 
     async def _async_bring(self, wanted: dict[dns.name.Name, tuple[Record, ...]]) -> bool:
         stored = self._load()
         sent = False
         for zone, records in wanted.items():
-            if self._known.get(zone) == records:
+            if zone in self._known and self._lasting(self._known[zone]) == self._lasting(records):
                 continue
             before = stored.get(zone, ())
             if not records and not before:
                 continue
             # Written ahead: killed between the UPDATE and its answer, the next process still knows of both sets.
-            stored[zone] = tuple(dict.fromkeys((*before, *records)))
+            stored[zone] = tuple(dict.fromkeys((*self._lasting(before), *records)))
             self._save(stored)
-            await self._client.async_exchange(host_update(zone, records, before))
+            self._known.pop(zone, None)  # until the answer comes, nobody knows
+            message = host_update(zone, records, before)
+            if records:
+                lease.ask(message, self._lease)
+            answer = await self._client.async_exchange(message)
+            if zone == self._config.zone and records:
+                self._refresh_at = _clock() + lease.refresh_after(lease.granted(answer, self._lease))
             stored[zone] = self._known[zone] = records
             self._save(stored)
             sent = True
         return sent
+
+    def _lasting(self, records: tuple[Record, ...]) -> tuple[Record, ...]:
+        """Return the records without the trace of the lease, which is another one each time."""
+        trace = lease_name(self._config.host.label, self._config.zone)
+        return tuple(record for record in records if record.name != trace)
 
     def _load(self) -> dict[dns.name.Name, tuple[Record, ...]]:
         stored = state.read(self._path)
@@ -94,3 +122,8 @@ class Publisher:
     def _save(self, zones: dict[dns.name.Name, tuple[Record, ...]]) -> None:
         texts = {zone.to_text(): [record.to_text() for record in records] for zone, records in zones.items() if records}
         state.write(self._path, {"host": self._config.host_name.to_text(), "zones": texts})
+
+
+def _clock() -> float:
+    """Seconds that go on while the host sleeps (clock_gettime(2)): the server's do, too."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

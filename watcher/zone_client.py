@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One TLS connection to the zone server, shared by all questions and updates (RFC 7858, RFC 7766, RFC 8945)."""
+"""One TLS connection to each zone server, shared by all questions and updates (RFC 7858, RFC 7766, RFC 8945)."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ import ssl
 from typing import TYPE_CHECKING
 
 import dns.entropy
+import dns.opcode
 import dns.tsig
-from ansible_collections.btmm.fleet.plugins.module_utils.update import read_response
+from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError, read_response
 
 from .errors import ZoneServerError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from dns.message import Message
 
-    from .config import Config
+    from .config import Config, Server
 
 TIMEOUT_S = 2.0
 FAILURE_LASTS_S = 2.0
+PRIMARY_AGAIN_S = 60.0  # while a secondary answers in its place, one question in this time may find the primary silent
 IDLE_S = 25.0  # BIND closes at 30 s by default: going first, we never write into a closing connection
 
 
@@ -30,24 +34,65 @@ class _ConnectionLostError(Exception):
 
 
 class ZoneClient:
-    """Signs, sends and verifies. Connects when first asked, closes when idle, tries the server's addresses in turn."""
+    """Sends updates to the zone's primary, and questions to it or, when it is away, to a secondary."""
 
     def __init__(self, config: Config) -> None:
-        self._server = config.server
-        self._key = config.key
-        self._ca = config.ca
+        self._channels = [_Channel(server, config.key, config.ca) for server in (config.server, *config.secondaries)]
+        self._best = 0
+        self._primary_again = 0.0
+
+    async def async_exchange(self, message: Message) -> Message:
+        """Sign `message`, send it and return the verified answer.
+
+        Raises:
+            ZoneServerError: no server answers within 2 s each, or none has the certificate that it should have.
+            UpdateError: the server refuses, fails or answers wrongly; one of its subclasses.
+        """
+        primary, *others = self._channels
+        if message.opcode() == dns.opcode.UPDATE or not others:
+            return await primary.async_exchange(message)
+        loop = asyncio.get_running_loop()
+        if self._best and loop.time() >= self._primary_again:
+            self._best = 0
+        failure: ZoneServerError | UpdateError | None = None
+        for index in (self._best, *(each for each in range(len(self._channels)) if each != self._best)):
+            try:
+                answer = await self._channels[index].async_exchange(message)
+            except ZoneServerError as err:
+                failure = err if failure is None or index == 0 else failure
+                if index == 0:
+                    self._primary_again = loop.time() + PRIMARY_AGAIN_S
+            except UpdateError as err:
+                # What the primary says counts. A secondary may be behind: without the zone, or without our key.
+                if index == 0:
+                    raise
+                failure = failure or err
+            else:
+                self._best = index
+                return answer
+        assert failure is not None  # noqa: S101 - for the type checker
+        raise failure
+
+    def drop(self) -> None:
+        """Forget the connections, as after a change of address; questions under way fail or are asked again."""
+        self._best = 0
+        for channel in self._channels:
+            channel.drop()
+
+
+class _Channel:
+    """One server. Connects when first asked, closes when idle, tries the server's addresses in turn."""
+
+    def __init__(self, server: Server, key: dns.tsig.Key, ca: Path) -> None:
+        self._server = server
+        self._key = key
+        self._ca = ca
         self._lock = asyncio.Lock()
         self._connection: _Connection | None = None
         self._first = 0
         self._failure: tuple[float, ZoneServerError] | None = None
 
     async def async_exchange(self, message: Message) -> Message:
-        """Sign `message`, send it and return the verified answer.
-
-        Raises:
-            ZoneServerError: no address answers within 2 s, or the certificate is not the server's.
-            UpdateError: the server refuses, fails or answers wrongly; one of its subclasses.
-        """
         while True:
             connection, fresh = await self._async_connection()
             try:
@@ -62,7 +107,6 @@ class ZoneClient:
                     raise ZoneServerError(f"{self.where} closes the connection ({err}): check its log") from err
 
     def drop(self) -> None:
-        """Forget the connection, as after a change of address; questions under way fail or are asked again."""
         self._failure = None
         if self._connection is not None:
             self._connection.close()

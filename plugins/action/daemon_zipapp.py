@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
 from ansible_collections.btmm.fleet.plugins.plugin_utils.action import FleetAction
-from ansible_collections.btmm.fleet.plugins.plugin_utils.zipapp import ZipappError, cached
+from ansible_collections.btmm.fleet.plugins.plugin_utils.zipapp import APPS, ZipappError, cached
 
 
 class ActionModule(FleetAction):
     """See the module's documentation."""
 
     OPTIONS: ClassVar[dict[str, dict[str, Any]]] = {
+        "app": {"type": "str", "choices": list(APPS), "default": "watcher"},
         "dest": {"type": "path", "default": "/usr/local/bin/btmm"},
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     }
@@ -30,7 +31,7 @@ class ActionModule(FleetAction):
             )
             return removed
         try:
-            built = cached(_cache())
+            built = cached(_cache(), APPS[self.options["app"]])
         except ZipappError as error:
             raise AnsibleActionFail(f"{self.host}: {error}") from error
         task = self._task.copy()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Builds the daemon `btmm` as one file: the watcher, the library files it uses, and its pure-Python packages."""
+"""Builds a command as one file: its own package, the library files it uses, and its pure-Python packages."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import importlib.metadata
 import io
 import stat
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -19,13 +20,12 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = "ansible_collections.btmm.fleet.plugins.module_utils"
-DISTRIBUTIONS = ("dnspython", "vici")
 
 _SHEBANG = b"#!/usr/bin/env python3\n"
-_MAIN = b"""# SPDX-License-Identifier: GPL-3.0-or-later
+_MAIN = """# SPDX-License-Identifier: GPL-3.0-or-later
 import sys
 
-from watcher.cli import main
+from {package}.cli import main
 
 sys.exit(main())
 """
@@ -33,23 +33,38 @@ sys.exit(main())
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class App:
+    """A command: its file name, the package in the repository with its `cli.main`, and what it carries along."""
+
+    name: str
+    package: str
+    distributions: tuple[str, ...]
+
+
+WATCHER = App("btmm", "watcher", ("dnspython", "vici"))
+# The zone host has dnspython from its distribution, for the modules that run there.
+SWEEPER = App("btmm-sweep", "sweeper", ())
+APPS = {app.package: app for app in (WATCHER, SWEEPER)}
+
+
 class ZipappError(Exception):
-    """The daemon can't be built; one sentence with cause and fix."""
+    """The command can't be built; one sentence with cause and fix."""
 
 
-def cached(cache: Path, root: Path = ROOT) -> Path:
-    """Return the path of the built daemon, building it only when its sources changed.
+def cached(cache: Path, app: App = WATCHER, root: Path = ROOT) -> Path:
+    """Return the path of the built command, building it only when its sources changed.
 
     The file's name is a digest of its members, so forks of one run and runs of different checkouts share the folder.
 
     Raises:
         ZipappError: a package is missing on the controller.
     """
-    members = dict(collect(root))
+    members = dict(collect(app, root))
     digest = hashlib.sha256()
     for name, content in members.items():
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
-    path = cache / f"btmm-{digest.hexdigest()[:32]}.pyz"
+    path = cache / f"{app.name}-{digest.hexdigest()[:32]}.pyz"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         write_atomic(path, pack(members.items()), 0o755)
@@ -70,11 +85,11 @@ def pack(members: Iterable[tuple[str, bytes]]) -> bytes:
     return buffer.getvalue()
 
 
-def collect(root: Path = ROOT) -> Iterator[tuple[str, bytes]]:
+def collect(app: App = WATCHER, root: Path = ROOT) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of every member, in the order of their names."""
-    members = {"__main__.py": _MAIN}
-    for path in sorted((root / "watcher").glob("*.py")):
-        members[f"watcher/{path.name}"] = path.read_bytes()
+    members = {"__main__.py": _MAIN.format(package=app.package).encode()}
+    for path in sorted((root / app.package).glob("*.py")):
+        members[f"{app.package}/{path.name}"] = path.read_bytes()
     package = PurePosixPath(*LIBRARY.split("."))
     for parent in (package, *package.parents):
         if parent.name:
@@ -82,7 +97,7 @@ def collect(root: Path = ROOT) -> Iterator[tuple[str, bytes]]:
     library = root / "plugins" / "module_utils"
     for module in _needed(library, members):
         members[f"{package}/{module}.py"] = (library / f"{module}.py").read_bytes()
-    for distribution in DISTRIBUTIONS:
+    for distribution in app.distributions:
         members.update(_distribution(distribution))
     yield from sorted(members.items())
 

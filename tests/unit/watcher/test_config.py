@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from watcher import config as config_module
-from watcher.config import is_peer_address
+from watcher.config import Server, is_peer_address
 from watcher.digest import digest
 from watcher.errors import ConfigError
 
@@ -28,6 +28,15 @@ def test_a_complete_configuration(tmp_path: Path) -> None:
     assert config.key.secret == SECRET
     assert [service.port for service in config.host.services] == [22]
     assert not config.resolved
+
+
+def test_further_servers_and_a_replaced_key(tmp_path: Path) -> None:
+    secondary = {"name": "zone2.bob.members.example", "addresses": ["203.0.113.11"], "port": 853, "host": "zone2"}
+    tsig = {"algorithm": "hmac-sha256", "name": "g1.macbook.bob.members.example.", "secret_file": "TSIG"}
+    tsig["secret_file"] = str(tmp_path / "tsig.secret")
+    config = config_module.load(written(tmp_path, secondaries=[secondary], tsig=tsig))
+    assert config.secondaries == (Server("zone2.bob.members.example", ("203.0.113.11",), 853),)
+    assert config.key.name.to_text() == "g1.macbook.bob.members.example."
 
 
 def test_the_resolver_role_switches_the_link_on(tmp_path: Path) -> None:
@@ -48,10 +57,16 @@ def test_services_are_optional(tmp_path: Path) -> None:
         ({"server": {"name": "z", "addresses": [], "port": 853}}, "wrong 'addresses'"),
         ({"server": {"name": "z", "addresses": ["nowhere"], "port": 853}}, "wrong 'addresses'"),
         ({"server": {"name": "z", "addresses": ["203.0.113.10"], "port": 70000}}, "wrong 'port'"),
+        ({"secondaries": ["zone2"]}, "wrong 'secondaries'"),
+        ({"secondaries": [{"name": "z", "addresses": [], "port": 853}]}, "wrong 'addresses'"),
+        ({"tsig": {"name": "a..b", "algorithm": "hmac-sha256", "secret_file": "/none"}}, "wrong 'name'"),
         ({"prefix": "fd00::1/48"}, "wrong 'prefix'"),
         ({"zone": "local"}, "local"),
         ({"ula": "nonsense"}, "nonsense"),
         ({"stub": {"address": "::1", "port": 53}}, "wrong 'address'"),
+        ({"lease": 29}, "wrong 'lease'.*30 to 86400 seconds"),
+        ({"lease": 86401}, "wrong 'lease'"),
+        ({"lease": "7200"}, "wrong 'lease'"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, changes: dict[str, Any], words: str) -> None:

@@ -5,15 +5,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+from datetime import UTC, datetime
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
+import dns.message
 import dns.opcode
 import pytest
+from ansible_collections.btmm.fleet.plugins.module_utils import lease
 from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint
 from ansible_collections.btmm.fleet.plugins.module_utils.update import ServerFailed
 
 from watcher import config as config_module
+from watcher import publish
 from watcher.publish import Publisher
 
 from .conftest import written
@@ -34,13 +39,17 @@ class Zone:
     def __init__(self) -> None:
         self.updates: list[Message] = []
         self.failing = False
+        self.grant: int | None = None
 
     async def async_exchange(self, message: Message) -> Message:
         if self.failing:
             raise ServerFailed("could not do it now")
         assert message.opcode() == dns.opcode.UPDATE
         self.updates.append(message)
-        return message
+        answer = dns.message.make_response(message)
+        if self.grant is not None:
+            lease.ask(answer, lease.Lease(self.grant))
+        return answer
 
     @property
     def zones(self) -> list[str]:
@@ -114,6 +123,21 @@ async def test_withdrawal_takes_everything_in_reverse_and_once(config: Config, z
     assert await publisher.async_publish(OUTER)
 
 
+async def test_after_a_failure_all_is_said_again(config: Config, zone: Zone, tmp_path: Path) -> None:
+    publisher = _publisher(config, zone, tmp_path)
+    await publisher.async_publish(OUTER)
+    zone.failing = True
+    with pytest.raises(ServerFailed):
+        await publisher.async_withdraw()
+    zone.failing = False
+    zone.updates.clear()
+    # The server may have done it and its answer may be lost.
+    assert await publisher.async_publish(OUTER)
+    assert REVERSE in zone.zones
+    assert await publisher.async_withdraw()
+    assert zone.zones[-2:] == [REVERSE, FORWARD]
+
+
 async def test_nothing_to_withdraw(config: Config, zone: Zone, tmp_path: Path) -> None:
     assert not await _publisher(config, zone, tmp_path).async_withdraw()
     assert not zone.updates
@@ -137,3 +161,79 @@ async def test_a_damaged_memory_is_ignored(config: Config, zone: Zone, tmp_path:
         "bob.members.example.",
         "a.9.8.7.6.5.4.3.2.1.d.f.ip6.arpa.",
     }
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [1000.0]
+    monkeypatch.setattr(publish, "_clock", lambda: now[0])
+    return now
+
+
+async def test_every_update_asks_for_a_lease_and_leaves_its_trace(config: Config, zone: Zone, tmp_path: Path) -> None:
+    await _publisher(config, zone, tmp_path).async_publish(OUTER)
+    assert [lease.told(message) for message in zone.updates] == [lease.Lease(7200)] * 2
+    traces = re.findall(r"^_lease\.macbook\.bob\.members\.example\. 120 IN TXT (.*)$", zone.text(), re.MULTILINE)
+    assert len(traces) == 1
+    assert re.fullmatch(r'"refreshed=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ" "lease=7200"', traces[0])
+
+
+async def test_a_lease_is_refreshed_whole_and_not_before_it_is_due(
+    config: Config, zone: Zone, tmp_path: Path, clock: list[float]
+) -> None:
+    publisher = _publisher(config, zone, tmp_path)
+    assert publisher.refresh_in() is None
+    await publisher.async_publish(OUTER)
+    first = zone.text()
+    zone.updates.clear()
+    assert 0.80 * 7200 <= (publisher.refresh_in() or 0) <= 0.85 * 7200
+    clock[0] += 0.80 * 7200 - 1
+    assert not await publisher.async_publish(OUTER)
+    assert not zone.updates
+    clock[0] += 0.05 * 7200 + 2
+    assert await publisher.async_publish(OUTER)
+    assert zone.zones == [FORWARD, REVERSE]
+    # Once swept, a host comes back with all it has: only the time of the trace differs.
+    changing = r"^id .*|refreshed=\S+"
+    assert re.sub(changing, "", zone.text(), flags=re.MULTILINE) == re.sub(changing, "", first, flags=re.MULTILINE)
+    assert (publisher.refresh_in() or 0) >= 0.80 * 7200
+    assert not await publisher.async_publish(OUTER)
+
+
+@pytest.mark.parametrize(("grant", "kept"), [(3600, 3600), (10, 30), (1 << 31, 86400)])
+async def test_the_servers_lease_is_obeyed(
+    config: Config, zone: Zone, tmp_path: Path, clock: list[float], grant: int, kept: int
+) -> None:
+    zone.grant = grant
+    publisher = _publisher(config, zone, tmp_path)
+    await publisher.async_publish(OUTER)
+    assert 0.80 * kept <= (publisher.refresh_in() or 0) <= 0.85 * kept
+
+
+async def test_failing_refreshes_stay_due_and_leave_one_trace_to_withdraw(
+    config: Config, zone: Zone, tmp_path: Path, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher = _publisher(config, zone, tmp_path)
+    await publisher.async_publish(OUTER)
+    clock[0] += 7200
+    zone.failing = True
+    for second in range(3):
+        monkeypatch.setattr(publish, "datetime", _Clock(second))
+        with pytest.raises(ServerFailed):
+            await publisher.async_publish(OUTER)
+    assert (publisher.refresh_in() or 0) < 0
+    kept = json.loads((tmp_path / "published.json").read_text())["zones"]["bob.members.example."]
+    assert sum("_lease" in line for line in kept) == 1
+    zone.failing = False
+    zone.updates.clear()
+    assert await publisher.async_withdraw()
+    assert "_lease.macbook.bob.members.example. ANY TXT" in zone.text()
+    assert publisher.refresh_in() is None
+
+
+class _Clock:
+    def __init__(self, second: int) -> None:
+        self.time = datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC)
+
+    def now(self, _: object) -> datetime:
+        return self.time

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import dns.message
 import dns.rcode
+import dns.update
 import pytest
 from ansible_collections.btmm.fleet.plugins.module_utils import update
 from cryptography import x509
@@ -202,6 +203,41 @@ async def test_an_unreachable_server_is_asked_once_for_many(rig: Rig) -> None:
     for _ in range(3):
         with pytest.raises(ZoneServerError, match=r"127\.0\.0\.2, 127\.0\.0\.3 port \d+\) can't be reached"):
             await rig.ask()
+
+
+async def test_questions_go_to_a_secondary_while_the_primary_is_away(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    away = dataclasses.replace(rig.config.server, addresses=("127.0.0.2",))
+    wrong = dataclasses.replace(rig.config.server, name="other.example", addresses=("127.0.0.1",))
+    config = dataclasses.replace(rig.config, server=away, secondaries=(wrong, rig.config.server))
+    rig.client = ZoneClient(config)
+    await rig.ask()
+    await rig.ask()
+    assert rig.server.connections == 1
+    with pytest.raises(ZoneServerError, match=r"\(127\.0\.0\.2 port \d+\) can't be reached"):
+        await rig.client.async_exchange(dns.update.UpdateMessage(rig.config.zone))
+    assert rig.server.messages == 2
+    monkeypatch.setattr(zone_client, "FAILURE_LASTS_S", 0.0)
+    rig.server.mode = "refused"
+    with pytest.raises(ZoneServerError, match="can't be reached"):
+        await rig.ask()
+
+
+async def test_what_the_primary_says_counts_and_it_is_asked_again_when_it_is_back(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = dataclasses.replace(rig.config.server, addresses=("127.0.0.2",))
+    monkeypatch.setattr(zone_client, "PRIMARY_AGAIN_S", 0.0)
+    rig.client = ZoneClient(dataclasses.replace(rig.config, secondaries=(away,)))
+    rig.server.mode = "refused"
+    with pytest.raises(update.UpdateRefused):
+        await rig.ask()
+    rig.client = ZoneClient(dataclasses.replace(rig.config, server=away, secondaries=(rig.config.server,)))
+    rig.server.mode = ""
+    await rig.ask()
+    assert rig.client._best == 1
+    rig.client._channels[0] = rig.client._channels[1]
+    await rig.ask()
+    assert rig.client._best == 0
 
 
 async def test_a_missing_ca_is_told(rig: Rig, tmp_path: Path) -> None:
