@@ -22,7 +22,15 @@ options:
     type: path
   passphrase: {description: Passphrase of the owner's secrets. Default C(btmm_owner_passphrase)., type: str}
   hosts: {description: Inventory names of the hosts of this run., type: list, elements: str, default: []}
-  labels: {description: With O(state=absent); labels of the hosts that go., type: list, elements: str, default: []}
+  labels:
+    description: Labels of secondary servers, which get a key and nothing to write; with O(state=absent), of who goes.
+    type: list
+    elements: str
+    default: []
+  retire:
+    description: Whether former keys of those that are given go; see M(btmm.fleet.update_policy).
+    type: bool
+    default: false
   directory: {description: Where the files are on the zone host., type: path, default: /etc/bind/btmm}
   state:
     description: Whether the hosts should have keys and grants.
@@ -57,6 +65,10 @@ reverse_zone:
   description: The ip6.arpa zone of the prefix, without final dot.
   returned: always
   type: str
+key_names:
+  description: The name of the TSIG key of each label.
+  returned: always
+  type: dict
 prefix:
   description: The fleet's /48.
   returned: always

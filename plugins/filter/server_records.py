@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the zone says of itself: its servers, where it takes updates and questions, and that it can be browsed."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+name: server_records
+short_description: The zone's own record sets
+version_added: 0.1.0
+description:
+  - Makes the record sets that M(btmm.fleet.dns_record_set) is given for the zone itself - NS and A of its servers,
+    where updates and questions go (C(_dns-update-tls._tcp) and C(_dns-query-tls._tcp)), and the pointers of RFC 6763
+    section 11 that offer the zone as a domain to browse and register in.
+  - Questions go to the primary first, since it is never behind; updates go nowhere else.
+positional: zone
+options:
+  _input: {description: What P(btmm.fleet.zone_servers#filter) returned., type: list, elements: dict, required: true}
+  zone: {description: The owner's zone., type: str, required: true}
+author:
+  - The btmm.fleet maintainers
+"""
+
+EXAMPLES = r"""
+record_sets: "{{ servers | btmm.fleet.server_records('bob.members.example') }}"
+"""
+
+RETURN = r"""
+_value:
+  description: Record sets, in the form of M(btmm.fleet.dns_record_set).
+  type: list
+  elements: dict
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+TTL_SERVER = 3600
+TTL_CHANNEL = 7200
+TTL_BROWSE = 4500
+BACKUP_PRIORITY = 10
+# Recommended, default and legacy browsing, and the same for registering (RFC 6763 section 11).
+BROWSE_LABELS = ("b", "db", "lb", "r", "dr")
+
+
+def server_records(servers: Sequence[Mapping[str, Any]], zone: str) -> list[dict[str, Any]]:
+    """Return the record sets; the first server is the primary."""
+
+    def a_set(name: str, kind: str, ttl: int, *rdata: str) -> dict[str, Any]:
+        return {"name": name, "type": kind, "ttl": ttl, "rdata": list(rdata)}
+
+    channels = [
+        f"{BACKUP_PRIORITY if index else 0} 0 {server['port']} {server['name']}."
+        for index, server in enumerate(servers)
+    ]
+    apex = f"{zone.removesuffix('.')}."
+    return [
+        a_set("@", "NS", TTL_SERVER, *(f"{server['name']}." for server in servers)),
+        *(a_set(f"{server['name']}.", "A", TTL_SERVER, *server["addresses"]) for server in servers),
+        a_set("_dns-update-tls._tcp", "SRV", TTL_CHANNEL, channels[0]),
+        a_set("_dns-query-tls._tcp", "SRV", TTL_CHANNEL, *channels),
+        *(a_set(f"{label}._dns-sd._udp", "PTR", TTL_BROWSE, apex) for label in BROWSE_LABELS),
+    ]
+
+
+class FilterModule:
+    """Ansible's way to find filters."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters by name."""
+        return {"server_records": server_records}

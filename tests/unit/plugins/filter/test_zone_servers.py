@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.btmm.fleet.plugins.filter.server_records import server_records
+from ansible_collections.btmm.fleet.plugins.filter.zone_servers import zone_servers
+
+HOSTVARS = {
+    "zone.lan": {"inventory_hostname_short": "zone", "zone_address": "203.0.113.10"},
+    "b": {"inventory_hostname_short": "b", "btmm_label": "Zone2", "zone_address": "203.0.113.11"},
+    "c": {"inventory_hostname_short": "c"},
+}
+SERVERS = zone_servers(["zone.lan", "b"], HOSTVARS, "Bob.members.example")
+
+
+def test_the_inventory_names_the_servers() -> None:
+    assert SERVERS == [
+        {
+            "host": "zone.lan",
+            "label": "zone",
+            "name": "zone.bob.members.example",
+            "addresses": ["203.0.113.10"],
+            "port": 853,
+        },
+        {
+            "host": "b",
+            "label": "zone2",
+            "name": "zone2.bob.members.example",
+            "addresses": ["203.0.113.11"],
+            "port": 853,
+        },
+    ]
+
+
+def test_a_server_without_address_is_named() -> None:
+    with pytest.raises(AnsibleFilterError, match="c: it has no zone_address; set"):
+        zone_servers(["c"], HOSTVARS, "bob.members.example")
+
+
+def test_the_zone_says_what_serves_it() -> None:
+    sets = {(each["name"], each["type"]): each["rdata"] for each in server_records(SERVERS, "bob.members.example")}
+    assert sets == {
+        ("@", "NS"): ["zone.bob.members.example.", "zone2.bob.members.example."],
+        ("zone.bob.members.example.", "A"): ["203.0.113.10"],
+        ("zone2.bob.members.example.", "A"): ["203.0.113.11"],
+        ("_dns-update-tls._tcp", "SRV"): ["0 0 853 zone.bob.members.example."],
+        ("_dns-query-tls._tcp", "SRV"): ["0 0 853 zone.bob.members.example.", "10 0 853 zone2.bob.members.example."],
+        **{(f"{label}._dns-sd._udp", "PTR"): ["bob.members.example."] for label in ("b", "db", "lb", "r", "dr")},
+    }
