@@ -17,7 +17,7 @@ E2E := BTMM_FLEET=e2e
 .PHONY: help demo demo-down lint unit molecule e2e test images lock clean
 
 help: ## show this list
-	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z0-9%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: images ## enrol a rehearsal fleet and reach a NATed host by name
 	$(DEMO) lab/lab up
@@ -45,11 +45,16 @@ e2e: images ## the main job on a rehearsal fleet of its own
 
 test: lint unit molecule e2e ## all of these four
 
+bench-%: $(READY) build/bench/.packages build/bench/.locked ## measure: make bench-dns
+	PYTHONPATH=.collections python -m tests.bench.$*
+
 images: $(READY)
 	lab/lab image
 
 # Root, since the rehearsal fleet needs network namespaces and containers.
 build/.packages: lab/apt-packages.txt
+build/bench/.packages: tests/bench/apt-packages.txt
+build/.packages build/bench/.packages:
 	@echo "== Debian packages"
 	@missing=$$(for package in $$(cat $<) python3-venv; do dpkg-query -W -f '$${Status}\n' "$$package" 2>/dev/null | grep -q 'ok installed' || echo "$$package"; done); \
 	if [ -n "$$missing" ]; then \
@@ -57,6 +62,13 @@ build/.packages: lab/apt-packages.txt
 	  apt-get update -q; DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
 	fi
 	@mkdir -p $(@D) && touch $@
+
+# What is measured against; half a gigabyte, so only for the benchmarks.
+build/bench/.locked: tests/bench/requirements.txt | build/bench/.packages
+	@echo "== Python packages to measure against"
+	@test -x build/bench/nsupdate/bin/pip || python3 -m venv build/bench/nsupdate
+	@build/bench/nsupdate/bin/pip install -q --disable-pip-version-check -r $<
+	@touch $@
 
 $(VENV)/.locked: requirements.lock | build/.packages
 	@echo "== Python packages, as locked"

@@ -44,6 +44,7 @@ class ActionModule(FleetAction):
         "role": {"type": "str", "choices": ["host", "server"], "default": "host"},
         "addresses": {"type": "list", "elements": "str", "default": []},
         "days": {"type": "int", "default": 398},
+        "renew": {"type": "bool", "default": False},
     }
 
     def perform(self) -> dict[str, Any]:
@@ -92,6 +93,8 @@ class ActionModule(FleetAction):
             record = store.enrolment(label, role)
             if record is None or record.serial != self._facts(found["certificate"])["serial"]:
                 reason = "the owner has no record of it"
+        if reason is None and self.options["renew"]:
+            reason = "a new one is asked for"
         return _Wanted(profile, reason)
 
     def _conflicts(self, store: OwnerStore, found: dict[str, Any]) -> None:

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
+from ansible_collections.btmm.fleet.plugins.module_utils.bind import ADMIN_LABEL
 from ansible_collections.btmm.fleet.plugins.module_utils.names import check_label
 from ansible_collections.btmm.fleet.plugins.module_utils.x509 import fingerprint
 from ansible_collections.btmm.fleet.plugins.plugin_utils.action import OWNER_OPTIONS, FleetAction
+
+if TYPE_CHECKING:
+    from ansible_collections.btmm.fleet.plugins.module_utils.owner import OwnerStore
 
 
 class ActionModule(FleetAction):
@@ -18,10 +22,12 @@ class ActionModule(FleetAction):
         **OWNER_OPTIONS,
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         "forget": {"type": "str"},
+        "rotate": {"type": "list", "elements": "str", "default": []},
+        "rotate_hosts": {"type": "list", "elements": "str", "default": []},
     }
 
     def perform(self) -> dict[str, Any]:
-        """Make the state, or forget a host."""
+        """Make the state, replace keys, or forget a host."""
         store = self.store()
         if self.options["state"] == "absent":
             if not self.options["forget"]:
@@ -32,6 +38,8 @@ class ActionModule(FleetAction):
             changed = store.forget(label)
             return {"changed": changed, **self._diff(f"{label}: enrolled\n", "")} if changed else {"changed": False}
         changed = store.init()
+        if self.options["rotate"] or self.options["rotate_hosts"]:
+            return self._rotate(store)
         result: dict[str, Any] = {
             "changed": changed,
             "directory": str(store.directory),
@@ -46,6 +54,16 @@ class ActionModule(FleetAction):
             )
             result.update(self._diff("", after))
         return result
+
+    def _rotate(self, store: OwnerStore) -> dict[str, Any]:
+        labels = [label if label == ADMIN_LABEL else check_label(label) for label in self.options["rotate"]]
+        labels += map(self.label_of, self.options["rotate_hosts"])
+        before = {label: store.tsig_generation(label) for label in labels}
+        store.rotate(labels)
+        old, new = (
+            "".join(f"TSIG key of {label}: generation {before[label] + step}\n" for label in labels) for step in (0, 1)
+        )
+        return {"changed": True, **self._diff(old, new)}
 
     def _diff(self, before: str, after: str) -> dict[str, Any]:
         header = f"owner's state of {self.options['zone']}"

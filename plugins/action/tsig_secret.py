@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from ansible_collections.btmm.fleet.plugins.module_utils.names import parse_zone, tsig_key_name
 from ansible_collections.btmm.fleet.plugins.plugin_utils.action import LABEL_OPTION, OWNER_OPTIONS, FleetAction
 
 
@@ -19,14 +20,15 @@ class ActionModule(FleetAction):
 
     def perform(self) -> dict[str, Any]:
         """Hand the secret to file_set by the way that neither logs nor shows it."""
-        dest = self.options["dest"]
+        dest, label, store = self.options["dest"], self.options["label"], self.store()
         result: dict[str, Any] = self._execute_module(
             module_name="btmm.fleet.file_set",
             module_args={
                 "files": [{"dest": dest, "mode": "0600", "secret": True}],
                 "directories": [{"path": dest.rpartition("/")[0]}],
-                "secrets": {dest: self.store().tsig_secret(self.options["label"]) + "\n"},
+                "secrets": {dest: store.tsig_secret(label) + "\n"},
             },
             task_vars=self.task_vars,
         )
-        return result
+        name = tsig_key_name(label, parse_zone(self.options["zone"]), store.tsig_generation(label))
+        return {**result, "key_name": str(name)}

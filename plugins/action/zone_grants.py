@@ -6,7 +6,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ansible_collections.btmm.fleet.plugins.module_utils import bind
-from ansible_collections.btmm.fleet.plugins.module_utils.names import check_label, reverse_zone
+from ansible_collections.btmm.fleet.plugins.module_utils.names import (
+    check_label,
+    parse_zone,
+    reverse_zone,
+    tsig_key_name,
+)
 from ansible_collections.btmm.fleet.plugins.module_utils.policy import host_grants
 from ansible_collections.btmm.fleet.plugins.module_utils.records import InvalidRecord, host_from_config
 from ansible_collections.btmm.fleet.plugins.plugin_utils.action import OWNER_OPTIONS, FleetAction
@@ -22,6 +27,7 @@ class ActionModule(FleetAction):
         **OWNER_OPTIONS,
         "hosts": {"type": "list", "elements": "str", "default": []},
         "labels": {"type": "list", "elements": "str", "default": []},
+        "retire": {"type": "bool", "default": False},
         "directory": {"type": "path", "default": "/etc/bind/btmm"},
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     }
@@ -46,6 +52,11 @@ class ActionModule(FleetAction):
                     refused[name] = f"{name}: {error}"
                 else:
                     entries[entry["label"]] = entry
+            for label in map(check_label, self.options["labels"]):
+                if label in entries:
+                    refused[label] = f"{label}: it is the label of {inventory_names[label]} too: set another btmm_label"
+                else:
+                    entries[label] = _key(store, label)
         arguments = {
             "zone": self.options["zone"],
             "prefix": str(store.prefix),
@@ -54,6 +65,7 @@ class ActionModule(FleetAction):
             "state": state,
         }
         if state == "present":
+            arguments["retire"] = self.options["retire"]
             arguments["admin_secret"] = store.tsig_secret(bind.ADMIN_LABEL)
         result: dict[str, Any] = self._execute_module(
             module_name="btmm.fleet.update_policy", module_args=arguments, task_vars=self.task_vars
@@ -66,12 +78,16 @@ class ActionModule(FleetAction):
             "refused": refused,
             "zone": self.options["zone"],
             "prefix": str(store.prefix),
+            "key_names": {
+                label: str(tsig_key_name(label, parse_zone(self.options["zone"]), store.tsig_generation(label)))
+                for label in entries
+            },
             "reverse_zone": reverse_zone(store.prefix).to_text(omit_final_dot=True),
         }
 
     def _entry(self, store: OwnerStore, name: str) -> dict[str, Any]:
         """Return what the module is told about one host of the inventory."""
-        label = check_label(str(self.variable("btmm_label", name) or self.variable("inventory_hostname_short", name)))
+        label = self.label_of(name)
         enrolment = store.enrolment(label)
         ula = self.variable("identity_ula", name) or (enrolment and enrolment.ula)
         if not ula:
@@ -88,4 +104,8 @@ class ActionModule(FleetAction):
         )
         if host.ula not in store.prefix:
             raise InvalidRecord(f"its address {host.ula} is not in the fleet's {store.prefix}: run the identity role")
-        return {"label": label, "secret": store.tsig_secret(label), "grants": bind.plain_grants(host_grants(host))}
+        return {**_key(store, label), "grants": bind.plain_grants(host_grants(host))}
+
+
+def _key(store: OwnerStore, label: str) -> dict[str, Any]:
+    return {"label": label, "secret": store.tsig_secret(label), "generation": store.tsig_generation(label)}

@@ -29,6 +29,7 @@ ALGORITHM = "hmac-sha256"
 ADMIN_LABEL = "_admin"
 READERS_ACL = "btmm-readers"
 OWNER_ACL = "btmm-owner"
+SECONDARIES_ACL = "btmm-secondaries"
 _KEY = re.compile(r'key\s+"?([^"\s]+)"?\s*\{\s*algorithm\s+"?([^";\s]+)"?\s*;\s*secret\s+"?([^";\s]+)"?\s*;')
 _SECRET = re.compile(r'secret "([^"]*)"')
 
@@ -38,11 +39,14 @@ class Entry:
     """A host's TSIG secret (base64) and what it may write.
 
     `former` are names it had before: it has to be able to withdraw them, or its whole next message is refused.
+    `old` are keys (generation and secret) that stay valid until the host is known to use the new one.
     """
 
     secret: str
     grants: tuple[Grant, ...]
     former: tuple[Grant, ...] = ()
+    generation: int = 0
+    old: tuple[tuple[int, str], ...] = ()
 
     def to_json(self) -> str:
         """Return the form that is stored on the zone host."""
@@ -50,6 +54,8 @@ class Entry:
             "secret": self.secret,
             "grants": plain_grants(self.grants),
             "former": plain_grants(self.former),
+            "generation": self.generation,
+            "old": [list(key) for key in self.old],
         }
         return json.dumps(document, indent=1, sort_keys=True) + "\n"
 
@@ -62,9 +68,20 @@ class Entry:
         """
         try:
             document = json.loads(text)
-            return cls(document["secret"], parse_grants(document["grants"]), parse_grants(document["former"]))
+            return cls(
+                document["secret"],
+                parse_grants(document["grants"]),
+                parse_grants(document["former"]),
+                int(document.get("generation", 0)),
+                tuple((int(generation), str(secret)) for generation, secret in document.get("old", [])),
+            )
         except (KeyError, TypeError, AttributeError, dns.exception.DNSException) as error:
             raise ValueError(f"not the entry of a host: {error!r}") from error
+
+    def keys(self, label: str, zone: Name) -> dict[Name, str]:
+        """Return every key that is valid for the host now, by name, with its secret."""
+        valid = ((self.generation, self.secret), *self.old)
+        return {tsig_key_name(label, zone, generation): secret for generation, secret in valid}
 
 
 def parse_grants(entries: Iterable[Mapping[str, Any]]) -> tuple[Grant, ...]:
@@ -77,9 +94,12 @@ def plain_grants(grants: Iterable[Grant]) -> list[dict[str, Any]]:
     return [{"name": grant.name.to_text(), "types": list(grant.types), "shared": grant.shared} for grant in grants]
 
 
-def enrol(present: Mapping[str, Entry], wanted: Mapping[str, Entry]) -> tuple[dict[str, Entry], dict[str, str]]:
+def enrol(
+    present: Mapping[str, Entry], wanted: Mapping[str, Entry], *, retire: bool = False
+) -> tuple[dict[str, Entry], dict[str, str]]:
     """Merge hosts into those that are there; return all entries, and a sentence for each host that cannot have its own.
 
+    A host with a key of a new generation keeps the old one beside it, until it is given again with `retire`.
     A name that is not shared belongs to one host: who claims it first keeps it, and the other host is left as it was.
     A name that its owner gave up is free for others.
     """
@@ -107,7 +127,8 @@ def enrol(present: Mapping[str, Entry], wanted: Mapping[str, Entry]) -> tuple[di
             former = tuple(grant for grant in theirs.former if grant.shared or grant.name not in claimed)
             if other != label and former != theirs.former:
                 entries[other] = replace(theirs, former=former)
-        entries[label] = replace(entry, former=_former(entries.get(label), entry))
+        before = entries.get(label)
+        entries[label] = replace(entry, former=_former(before, entry), old=() if retire else _old(before, entry))
     return entries, refused
 
 
@@ -134,13 +155,18 @@ def admin_key_name(zone: Name) -> Name:
 
 
 def keys_conf(zone: Name, entries: Mapping[str, Entry]) -> str:
-    """Return the hosts' keys, and the ACLs of who may read the zone and who may transfer it."""
-    names = {label: tsig_key_name(label, zone) for label in sorted(entries)}
+    """Return the hosts' keys, and the ACLs of who may read the zone and who may transfer it.
+
+    Who has a key and nothing to write is a secondary server.
+    """
+    keys = {label: entries[label].keys(label, zone) for label in sorted(entries)}
     admin = admin_key_name(zone)
+    secondaries = [name for label, own in keys.items() if not entries[label].grants for name in own]
     return (
-        "".join(key_conf(name, entries[label].secret) for label, name in names.items())
+        "".join(key_conf(name, secret) for own in keys.values() for name, secret in own.items())
         + _acl(OWNER_ACL, [admin])
-        + _acl(READERS_ACL, [admin, *names.values()])
+        + _acl(SECONDARIES_ACL, secondaries)
+        + _acl(READERS_ACL, [admin, *(name for own in keys.values() for name in own)])
     )
 
 
@@ -149,9 +175,9 @@ def policy_conf(zone: Name, below: Name, entries: Mapping[str, Entry]) -> str:
     # Without ANY the rule would leave out NS and SOA (BIND reference, update-policy).
     rules = [f'grant "{admin_key_name(zone)}" zonesub ANY;']
     for label in sorted(entries):
-        key = tsig_key_name(label, zone)
         grants = (*entries[label].grants, *entries[label].former)
-        rules += [grant.to_text(key) for grant in grants if grant.name.is_subdomain(below)]
+        for key in entries[label].keys(label, zone):
+            rules += [grant.to_text(key) for grant in grants if grant.name.is_subdomain(below)]
     return "update-policy {\n" + "".join(f"  {rule}\n" for rule in rules) + "};\n"
 
 
@@ -161,11 +187,21 @@ def without_secrets(text: str) -> str:
 
 
 def _acl(name: str, keys: Iterable[Name]) -> str:
-    return f'acl "{name}" {{\n' + "".join(f'  key "{key}";\n' for key in keys) + "};\n"
+    return f'acl "{name}" {{\n' + ("".join(f'  key "{key}";\n' for key in keys) or "  none;\n") + "};\n"
 
 
 def _hash(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()[:8]
+
+
+def _old(before: Entry | None, entry: Entry) -> tuple[tuple[int, str], ...]:
+    """Return the keys that the host may still be using."""
+    if before is None:
+        return ()
+    keys = dict(((before.generation, before.secret), *before.old))
+    # One name can have one secret only: of the same generation, the new one counts.
+    keys.pop(entry.generation, None)
+    return tuple(keys.items())
 
 
 def _former(before: Entry | None, entry: Entry) -> tuple[Grant, ...]:

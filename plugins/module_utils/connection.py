@@ -11,8 +11,10 @@ import dns.exception
 import dns.name
 import dns.tsig
 
+from . import gss
 from .bind import parse_key
 from .exchange import Exchange, Server
+from .session import Session
 from .update import UpdateError
 
 if TYPE_CHECKING:
@@ -26,11 +28,11 @@ class KeyMissing(UpdateError):
     """The key file is not there."""
 
 
-def open_exchange(params: Mapping[str, Any]) -> Exchange:
-    """Connect as the module's parameters say.
+def open_session(params: Mapping[str, Any]) -> Session:
+    """Return a session as the module's parameters say; it connects when it is entered.
 
     Raises:
-        UpdateError: the server cannot be reached or trusted, or the key cannot be used; in one sentence.
+        UpdateError: the key cannot be used; in one sentence.
     """
     tls = params["tls"]
     server = Server(
@@ -41,7 +43,22 @@ def open_exchange(params: Mapping[str, Any]) -> Exchange:
         hostname=tls and tls["hostname"],
         timeout_s=params["timeout"],
     )
-    return Exchange(server, _key(params))
+    if params["key_algorithm"] == gss.ALGORITHM:
+        return Session(lambda: _negotiated(server), params["retries"])
+    key = _key(params)
+    return Session(lambda: Exchange(server, key), params["retries"])
+
+
+def _negotiated(server: Server) -> Exchange:
+    """Return an exchange that signs with a key of its own: tickets are presented anew on every connection."""
+    context = gss.Ticket(server.hostname or server.address)
+    exchange = Exchange(server, None)
+    try:
+        exchange.key = gss.negotiate(exchange, context)
+    except UpdateError:
+        exchange.close()
+        raise
+    return exchange
 
 
 def _key(params: Mapping[str, Any]) -> dns.tsig.Key | None:
@@ -52,10 +69,7 @@ def _key(params: Mapping[str, Any]) -> dns.tsig.Key | None:
         if params["key_secret"]:
             name = dns.name.from_text(params["key_name"])
             algorithm = dns.name.from_text(params["key_algorithm"])
-            key = dns.tsig.Key(name, base64.b64decode(params["key_secret"], validate=True), algorithm)
-            if key.algorithm not in dns.tsig.mac_sizes:
-                raise ValueError(f"unknown algorithm {key.algorithm}")
-            return key
+            return dns.tsig.Key(name, base64.b64decode(params["key_secret"], validate=True), algorithm)
     except FileNotFoundError as error:
         raise KeyMissing(f"there is no key file {path}: is the zone set up?") from error
     except (OSError, ValueError, dns.exception.DNSException) as error:

@@ -11,7 +11,13 @@ CONNECTION_ARGUMENTS: dict[str, Any] = {
     "tls": {"type": "dict", "options": {"ca": {"type": "path"}, "hostname": {"type": "str"}}},
     "timeout": {"type": "float", "default": 10.0},
     "key_name": {"type": "str"},
-    "key_algorithm": {"type": "str", "default": "hmac-sha256"},
+    "retries": {"type": "int", "default": 3},
+    # HMAC-MD5 and HMAC-SHA1 are not for new keys (RFC 8945 section 6).
+    "key_algorithm": {
+        "type": "str",
+        "choices": ["hmac-sha256", "hmac-sha384", "hmac-sha512", "gss-tsig"],
+        "default": "hmac-sha256",
+    },
     "key_secret": {"type": "str", "no_log": True},
     "key_file": {"type": "path"},
 }

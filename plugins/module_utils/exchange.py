@@ -9,28 +9,37 @@ import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+import dns.entropy
 import dns.exception
 import dns.message
+import dns.name
 import dns.rdatatype
 import dns.tsig
 
 from .records import Record, is_shared
-from .update import BadAnswer, UpdateError, UpdateRejected, read_response
+from .update import BadAnswer, NotAuthoritative, UpdateError, UpdateRefused, UpdateRejected, read_response
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from types import TracebackType
 
     from dns.name import Name
+    from dns.rdatatype import RdataType
 
-
-_MAX_MESSAGE = 65535
+_MAX_MESSAGE = 65535  # octets, by the length prefix of TCP (RFC 1035 section 4.2.2)
+_WINDOW = 8  # messages without answer: enough to keep both ends at work, less than BIND takes from one connection
 
 
 class Unreachable(UpdateError):
     """No connection to the server, or none that can be trusted."""
 
     retryable = True
+
+
+class Untrusted(Unreachable):
+    """The server does not prove that it is the one that was meant: no retry mends that."""
+
+    retryable = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +74,16 @@ class Exchange:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the connection."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
         self._socket.close()
+
+    def ask_raw(self, message: dns.message.Message) -> bytes:
+        """Send one message, and return the answer's octets, which nobody has verified."""
+        self._write(message)
+        return self._read_message()
 
     def send(self, message: dns.message.Message) -> dns.message.Message:
         """Sign and send one message, and return the verified answer.
@@ -73,19 +91,92 @@ class Exchange:
         Raises:
             UpdateError: one of its subclasses, in one sentence.
         """
-        self._write(message)
-        return read_response(self._read_message(), message, str(self.server))
+        return read_response(self.ask_raw(message), message, str(self.server))
 
-    def lookup(self, name: Name, rdtype: dns.rdatatype.RdataType) -> list[Record]:
+    def send_all(self, messages: Iterable[dns.message.Message]) -> Iterator[dns.message.Message | UpdateError]:
+        """Send messages without waiting for each one's answer (RFC 7766 section 6.2.1.1); yield the answers in order.
+
+        The server may work on them in any order, so they must not depend on each other.
+
+        Yields:
+            For each message its verified answer, or what the server did not like about it.
+
+        Raises:
+            Unreachable: the connection broke; what became of the messages without answer is not known.
+        """
+        pending: dict[int, dns.message.Message] = {}  # in the order of sending
+        answered: dict[int, dns.message.Message | UpdateError] = {}
+        coming = iter(messages)
+        more = True
+        while more or pending:
+            while more and len(pending) < _WINDOW:
+                message = next(coming, None)
+                more = message is not None
+                if message is not None:
+                    while message.id in pending:
+                        message.id = dns.entropy.random_16()
+                    try:
+                        self._write(message)
+                    except UpdateRejected as error:  # too large: it was not sent
+                        answered[message.id] = error
+                    pending[message.id] = message
+            while pending and (first := next(iter(pending))) in answered:
+                del pending[first]
+                yield answered.pop(first)
+            if pending and (not more or len(pending) == _WINDOW):
+                wire = self._read_message()
+                number = int.from_bytes(wire[:2], "big")
+                if number not in pending:
+                    raise BadAnswer(f"{self.server} sent an answer to another question")
+                try:
+                    answered[number] = read_response(wire, pending[number], str(self.server))
+                except UpdateError as error:
+                    answered[number] = error
+
+    def lookup(self, name: Name, rdtype: RdataType) -> list[Record]:
         """Return the records of one RRset at the primary; none when there is none."""
-        question = dns.message.make_query(name, rdtype, flags=0)
-        response = self.send(question)
-        return [
-            Record(name, rrset.ttl, rdata, is_shared(name, rdtype))
-            for rrset in response.answer
-            if rrset.name == name and rrset.rdtype == rdtype
-            for rdata in rrset
-        ]
+        return self.lookups([(name, rdtype)])[0]
+
+    def lookups(self, sets: Sequence[tuple[Name, RdataType]]) -> list[list[Record]]:
+        """Return the records of several RRsets, in their order; all questions are on their way at once.
+
+        Raises:
+            UpdateError: for the first question that was not answered.
+        """
+        questions = (dns.message.make_query(name, rdtype, flags=0) for name, rdtype in sets)
+        found = []
+        for (name, rdtype), response in zip(sets, self.send_all(questions), strict=True):
+            if isinstance(response, UpdateError):
+                raise response
+            found.append(
+                [
+                    Record(name, rrset.ttl, rdata, is_shared(name, rdtype))
+                    for rrset in response.answer
+                    if rrset.name == name and rrset.rdtype == rdtype
+                    for rdata in rrset
+                ]
+            )
+        return found
+
+    def zone_of(self, name: Name) -> Name:
+        """Return the zone that `name` is in, at this server: the owner of the SOA it answers with.
+
+        The zone's apex answers with its SOA, any other name with the SOA in the authority section (RFC 2308 section 3).
+
+        Raises:
+            NotAuthoritative: the server has no zone with this name.
+            UpdateError: one of its other subclasses, in one sentence.
+        """
+        hint = f"{self.server} has no zone with '{name}': give the zone, or its primary as server"
+        try:
+            response = self.send(dns.message.make_query(name, dns.rdatatype.SOA, flags=0))
+        except UpdateRefused as error:
+            raise NotAuthoritative(f"{hint} (REFUSED: or this key may not ask)") from error
+        owners = [s.name for s in (*response.answer, *response.authority) if s.rdtype == dns.rdatatype.SOA]
+        zone = next((owner for owner in owners if name.is_subdomain(owner)), None)
+        if zone is None or zone == dns.name.root:
+            raise NotAuthoritative(hint)
+        return zone
 
     def transfer(self, zone: Name) -> list[Record]:
         """Return all records of a zone (AXFR, RFC 5936), the SOA once.
@@ -99,18 +190,13 @@ class Exchange:
         context, ends = None, 0
         while ends < 2:
             wire = self._read_message()
-            if context is None:
-                read_response(wire, question, str(self.server))
-            with self._errors():
-                # The second and later messages are signed as a stream (RFC 8945 section 5.3.1).
-                part = dns.message.from_wire(
-                    wire,
-                    keyring=self.key,
-                    request_mac=question.mac,
-                    xfr=True,
-                    tsig_ctx=context,
-                    multi=True,
-                )
+            if ends == 0 and context is None:
+                part = read_response(wire, question, str(self.server), stream=True)
+            else:
+                with self._errors():
+                    part = dns.message.from_wire(
+                        wire, keyring=self.key, request_mac=question.mac, xfr=True, tsig_ctx=context, multi=True
+                    )
             context = part.tsig_ctx
             for rrset in part.answer:
                 for rdata in rrset:
@@ -133,14 +219,14 @@ class Exchange:
         return self._read(int.from_bytes(self._read(2), "big"))
 
     def _read(self, count: int) -> bytes:
-        octets = b""
+        octets = bytearray()
         while len(octets) < count:
             with self._errors():
                 more = self._socket.recv(count - len(octets))
             if not more:
                 raise Unreachable(f"{self.server} closed the connection: look into its log")
             octets += more
-        return octets
+        return bytes(octets)
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -171,4 +257,4 @@ def _connect(server: Server) -> socket.socket:
         return context.wrap_socket(plain, server_hostname=server.hostname or server.address)
     except OSError as error:  # ssl.SSLError is one, and so is a CA file that cannot be read
         plain.close()
-        raise Unreachable(f"{server} has no TLS that can be trusted ({error}): check ca and hostname") from error
+        raise Untrusted(f"{server} has no TLS that can be trusted ({error}): check ca and hostname") from error

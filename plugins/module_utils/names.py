@@ -42,11 +42,11 @@ def parse_zone(text: str) -> dns.name.Name:
     if len(labels) < 2 or not all(labels):
         raise InvalidName(f"zone '{text}' is not a domain: give two or more labels, as in bob.members.example")
     if sum(len(label.encode()) + 1 for label in labels) + 1 > _MAX_NAME:
-        raise InvalidName(f"zone '{_shorten(text)}' has more than {_MAX_NAME} octets: choose a shorter domain")
+        raise InvalidName(f"zone '{shorten(text)}' has more than {_MAX_NAME} octets: choose a shorter domain")
     bad = next((label for label in labels if not _LDH.fullmatch(label)), None)
     if bad is not None:
         raise InvalidName(
-            f"zone '{_shorten(text)}' is not a domain: label '{_shorten(bad)}' must be 1 to {_MAX_LABEL} letters, "
+            f"zone '{shorten(text)}' is not a domain: label '{shorten(bad)}' must be 1 to {_MAX_LABEL} letters, "
             "digits or inner hyphens (write an international name in its xn-- form)"
         )
     return dns.name.Name([*(label.encode() for label in labels), b""])
@@ -61,7 +61,7 @@ def check_label(text: str) -> str:
     label = text.lower()
     if not _LDH.fullmatch(label):
         raise InvalidName(
-            f"host label '{_shorten(text)}' must be 1 to {_MAX_LABEL} letters, digits or inner hyphens: set btmm_label"
+            f"host label '{shorten(text)}' must be 1 to {_MAX_LABEL} letters, digits or inner hyphens: set btmm_label"
         )
     return label
 
@@ -78,7 +78,7 @@ def check_title(text: str) -> str:
     except UnicodeEncodeError as error:  # a lone surrogate
         raise InvalidName(f"title {text!a} is not Unicode text: set btmm_title") from error
     if not 0 < size <= _MAX_LABEL:
-        raise InvalidName(f"title '{_shorten(text)}' has {size} octets of UTF-8, 1 to {_MAX_LABEL} fit: set btmm_title")
+        raise InvalidName(f"title '{shorten(text)}' has {size} octets of UTF-8, 1 to {_MAX_LABEL} fit: set btmm_title")
     if any(character < " " or character == "\x7f" for character in title):
         raise InvalidName(f"title {text!a} contains a control character: set btmm_title")
     return title
@@ -96,10 +96,35 @@ def service_type(text: str) -> str:
     name, _, protocol = full[1:].partition("._")
     if protocol not in {"tcp", "udp"} or not _SERVICE.fullmatch(name):
         raise InvalidName(
-            f"service type '{_shorten(text)}' is not valid: write it as ssh or _ssh._tcp, "
+            f"service type '{shorten(text)}' is not valid: write it as ssh or _ssh._tcp, "
             "1 to 15 letters, digits or single inner hyphens"
         )
     return full
+
+
+def check_text(name: dns.name.Name) -> None:
+    """Return when every octet outside ASCII is in a place where DNS-SD reads UTF-8: an instance's label.
+
+    That is the label before `_service._tcp` or `._udp` (RFC 6763 section 4.1.3). Elsewhere an international label has
+    its A-label form (IDNA 2008, RFC 5890 section 2.3.2.1); UTF-8 would be published there, and never be found.
+
+    Raises:
+        InvalidName: another label has such octets.
+    """
+    labels = name.labels
+    for index, label in enumerate(labels):
+        if label.isascii() or (labels[index + 1][:1] == b"_" and labels[index + 2].lower() in {b"_tcp", b"_udp"}):
+            continue
+        text = label.decode(errors="replace")
+        raise InvalidName(
+            f"label '{text}' of '{shorten(str(name))}' is not ASCII: write it in its xn-- form (IDNA 2008); "
+            "only the instance before _service._tcp is UTF-8"
+        )
+
+
+def folded(name: dns.name.Name) -> tuple[bytes, ...]:
+    """Return what names are compared by (RFC 4343), hashed ten times as fast as the name itself."""
+    return tuple(map(bytes.lower, name.labels))
 
 
 def host_name(label: str, zone: dns.name.Name) -> dns.name.Name:
@@ -107,9 +132,13 @@ def host_name(label: str, zone: dns.name.Name) -> dns.name.Name:
     return _below(zone, check_label(label).encode())
 
 
-def tsig_key_name(label: str, zone: dns.name.Name) -> dns.name.Name:
-    """Return the name of the host's TSIG key: the host's own name, so that a log line says who signed."""
-    return host_name(label, zone)
+def tsig_key_name(label: str, zone: dns.name.Name, generation: int = 0) -> dns.name.Name:
+    """Return the name of the host's TSIG key: the host's own name, so that a log line says who signed.
+
+    A key that replaces another has its generation before it: both are valid while the host changes over.
+    """
+    own = host_name(label, zone)
+    return _below(own, f"g{generation}".encode()) if generation else own
 
 
 def service_name(kind: str, zone: dns.name.Name) -> dns.name.Name:
@@ -140,6 +169,11 @@ def autotunnel_target(ula: IPv6Address, zone: dns.name.Name) -> dns.name.Name:
     return _below(zone, b"AutoTunnel-" + ula.packed[8:].hex("-").upper().encode())
 
 
+def lease_name(label: str, zone: dns.name.Name) -> dns.name.Name:
+    """Return `_lease.H.Z`, where the host leaves the trace of its lease; the name is this project's invention."""
+    return _below(host_name(label, zone), b"_lease")
+
+
 def reverse_name(ula: IPv6Address) -> dns.name.Name:
     """Return the ip6.arpa name of the address (RFC 3596 section 2.5)."""
     return dns.reversename.from_address(str(ula))
@@ -162,10 +196,11 @@ def _below(parent: dns.name.Name, *labels: bytes) -> dns.name.Name:
     except (dns.name.NameTooLong, dns.name.LabelTooLong) as error:
         first = labels[0].decode(errors="replace")
         raise InvalidName(
-            f"'{_shorten(first)}' under {_shorten(str(parent))} has more than {_MAX_NAME} octets: "
+            f"'{shorten(first)}' under {shorten(str(parent))} has more than {_MAX_NAME} octets: "
             "shorten the title or the zone"
         ) from error
 
 
-def _shorten(text: str) -> str:
+def shorten(text: str) -> str:
+    """Return a text as an error message can quote it."""
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -7,7 +7,6 @@ Files are as in docs/architecture.md ("The owner's state"). Forks of one run may
 from __future__ import annotations
 
 import base64
-import hashlib
 import os
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,10 +18,11 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from . import sealed, x509
 from .owner_files import OwnerError, OwnerFiles, ZoneState, owner_errors
-from .registry import Enrolment, Registry
+from .registry import Enrolment, Registry, key_fingerprint
 from .ula import host_address, stand_in_prefix
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from ipaddress import IPv6Address, IPv6Network
     from pathlib import Path
 
@@ -198,9 +198,54 @@ class OwnerStore:
         Raises:
             OwnerError: wrong passphrase, or a store that cannot be used.
         """
-        generation = self._state.generations.get(label, 0)
+        generation = self.tsig_generation(label)
         info = f"btmm tsig {label}.{self.zone}. {generation}".encode()
         return base64.b64encode(HKDF(hashes.SHA256(), 32, None, info).derive(self._secret)).decode()
+
+    def tsig_generation(self, label: str) -> int:
+        """Return how often the host's TSIG key was replaced, part of the key's name; OwnerError as above."""
+        return self._state.generations.get(label, 0)
+
+    def rotate(self, labels: Iterable[str]) -> None:
+        """Raise the generation of these TSIG keys; when planning, nothing happens.
+
+        Raises:
+            OwnerError: a store that cannot be used.
+        """
+        if self._planning:
+            return
+        with self._files.locked():
+            state = self._files.read_state()
+            for label in labels:
+                state = state.raised(label)
+            self._files.write_state(state)
+        self._state = state
+
+    def export(self) -> dict[str, str]:
+        """Return the store's files for a backup, in base64 by relative path; OwnerError when they cannot be read."""
+        with self._files.locked():
+            return self._files.export()
+
+    def restore(self, files: Mapping[str, str]) -> bool:
+        """Make the store of what ``export`` returned; return whether it was (or would be) made.
+
+        A store that is there stays, since it may know of hosts that came later.
+
+        Raises:
+            OwnerError: the one that is there is another one, or the passphrase does not open it.
+        """
+        if self.exists:
+            self.unlock()
+            if base64.b64decode(files["ca.crt"]) != self._files.read("ca.crt"):
+                raise OwnerError(
+                    f"the owner's state in {self.directory} is not the one of the backup; move it away, "
+                    "or set btmm_owner_dir"
+                )
+            return False
+        if not self._planning:
+            self._files.restore(files)
+            self.unlock()
+        return True
 
     def forget(self, label: str) -> bool:
         """Remove a host: raise the generation of its TSIG key, keep what was issued in ``removed/``.
@@ -251,8 +296,3 @@ class OwnerStore:
         if not self._planning or self.exists:
             return None
         return x509.make_ca(self.zone, stand_in_prefix(self.zone))
-
-
-def key_fingerprint(key_der: bytes) -> str:
-    """Return SHA-256 over a SubjectPublicKeyInfo (DER), lower-case hex."""
-    return hashlib.sha256(key_der).hexdigest()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import fcntl
 import json
@@ -19,7 +20,7 @@ from .registry import Conflict, DamagedRecord
 from .ula import InvalidPrefix, draw_prefix, parse_prefix
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from ipaddress import IPv6Network
 
 
@@ -78,6 +79,33 @@ class OwnerFiles:
                 raise OwnerError(
                     f"the owner's state cannot be written ({error}); set btmm_owner_dir to a writable place"
                 ) from None
+
+    def export(self) -> dict[str, str]:
+        """Return all files in base64, by path below the folder."""
+        paths = (path for path in sorted(self.directory.rglob("*")) if path.is_file() and path.name != ".lock")
+        return {str(path.relative_to(self.directory)): base64.b64encode(path.read_bytes()).decode() for path in paths}
+
+    def restore(self, files: Mapping[str, str]) -> None:
+        """Make the folder of what ``export`` returned, whole or not at all.
+
+        Raises:
+            OwnerError: something is in its place, or it cannot be written.
+        """
+        try:
+            self.directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            place = Path(tempfile.mkdtemp(dir=self.directory.parent, prefix=f".{self._zone}."))  # mode 0700
+            try:
+                for name, content in files.items():
+                    path = (place / name).resolve()
+                    if not path.is_relative_to(place.resolve()):
+                        raise OwnerError(f"the backup holds {name}, which is no file of the owner's state")
+                    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    write_atomic(path, base64.b64decode(content), 0o644 if name == "ca.crt" else 0o600)
+                place.rename(self.directory)
+            finally:
+                shutil.rmtree(place, ignore_errors=True)
+        except OSError as error:
+            raise OwnerError(f"{self.directory} cannot be restored ({error}); move away what is there") from None
 
     def read(self, name: str) -> bytes:
         """Return a file's content.

@@ -6,69 +6,133 @@ A lost host cannot withdraw its records itself, and what it published last is kn
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import dns.rdatatype
 from dns.name import Name
 
 from . import names
+from .names import folded
+from .records import rrset
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
-    from .records import Record
+    from dns.rdatatype import RdataType
+
+    from .records import Record, RRset
+
+    _Folded = tuple[bytes, ...]
+
+# A signed zone's transfer has these at every name (RFC 4035 section 2); nobody updates them.
+_MADE_BY_SERVER = {dns.rdatatype.RRSIG, dns.rdatatype.NSEC, dns.rdatatype.NSEC3}
+_ADDRESS, _TUNNEL = dns.rdatatype.AAAA, dns.rdatatype.A
 
 
-def records_of(label: str, zone: Name, content: Sequence[Record]) -> tuple[Record, ...]:
-    """Return the host's records among `content`, the records of its zone or of the ip6.arpa zone.
+class Content:
+    """The records of the owner's zone or of its ip6.arpa zone, found by name, by host and by target.
 
-    They are `H.Z` and all below it, the target of its tunnel's SRV, the instances whose SRV points to `H.Z`, the
-    device info of the same title, and the reverse pointer. Shared pointers are its own when they point to one of its
-    instances; a type stays in the enumeration of types as long as another host offers it.
+    Built in one pass: a fleet of thousands asks for every host.
     """
-    own = names.host_name(label, zone)
-    # N._ssh._tcp.Z: the server's own SRVs (_dns-update-tls._tcp.Z) have no instance label.
-    depth = len(zone) + 3
-    instances = {r.name for r in content if _is(r, "SRV") and _target(r) == own and len(r.name) == depth}
-    info = {Name((name.labels[0], *names.service_name("_device-info._tcp", zone).labels)) for name in instances}
-    tunnels = _tunnel_targets(names.autotunnel_name(label, zone), content)
-    pointers = [r for r in content if r.shared and _target(r) in instances]
-    lasting = {r.name for r in content if r.shared and r not in pointers}
-    unused = {r.name for r in pointers} - lasting
-    enumeration = names.enumeration_name(zone)
 
-    def is_own(record: Record) -> bool:
-        if record.name == own:
-            return _is(record, "AAAA")  # a zone host that is in the fleet too has its public address there
-        if record.name in tunnels:
-            return _is(record, "A")
-        return record.name in instances | info or record.name.is_subdomain(own) or _points_to(record, own)
+    def __init__(self, zone: Name, records: Iterable[Record]) -> None:
+        self.zone = zone
+        self.records = tuple(record for record in records if record.rdata.rdtype not in _MADE_BY_SERVER)
+        self.rrsets: dict[RRset, list[Record]] = {}
+        self._at: dict[_Folded, list[Record]] = {}
+        self._below: dict[bytes, list[Record]] = {}
+        self._pointing: dict[_Folded, list[Record]] = {}
+        suffix = folded(zone)
+        depth = len(suffix)
+        for record in self.records:
+            name = folded(record.name)
+            self.rrsets.setdefault((name, record.rdata.rdtype), []).append(record)
+            self._at.setdefault(name, []).append(record)
+            if len(name) > depth and name[-depth:] == suffix:
+                self._below.setdefault(name[-depth - 1], []).append(record)
+            if (target := target_of(record)) is not None:
+                self._pointing.setdefault(folded(target), []).append(record)
 
-    return (
-        *(record for record in content if not record.shared and is_own(record)),
-        *pointers,
-        *(record for record in content if record.name == enumeration and _target(record) in unused),
-    )
+    @functools.cached_property
+    def sets(self) -> dict[tuple[Name, RdataType], list[Record]]:
+        """The RRsets by owner name and type."""
+        return {(records[0].name, kind): records for (_, kind), records in self.rrsets.items()}
+
+    def held(self, pointer: Record) -> Record | None:
+        """Return the PTR that points as `pointer` does, whatever its TTL."""
+        target = target_of(pointer)
+        owner = rrset(pointer)
+        return next((r for r in self._to(target) if rrset(r) == owner), None) if target is not None else None
+
+    def without(self, gone: Iterable[Record]) -> Content:
+        """Return the content that is left when records of it are taken away."""
+        taken = {id(record) for record in gone}
+        return Content(self.zone, (record for record in self.records if id(record) not in taken))
+
+    def records_of(self, label: str) -> tuple[Record, ...]:
+        """Return the host's records.
+
+        They are `H.Z` and all below it, the target of its tunnel's SRV, the instances whose SRV points to `H.Z`, the
+        device info of the same title, and the reverse pointer. Shared pointers are its own when they point to one of
+        its instances; a type stays in the enumeration of types as long as another host offers it.
+        """
+        zone = self.zone
+        own = names.host_name(label, zone)
+        to_own = self._to(own)
+        # N._ssh._tcp.Z: the server's own SRVs (_dns-update-tls._tcp.Z) have no instance label.
+        depth = len(zone) + 3
+        instances = list(dict.fromkeys(r.name for r in to_own if _is(r, dns.rdatatype.SRV) and len(r.name) == depth))
+        info = names.service_name("_device-info._tcp", zone).labels
+        titled = dict.fromkeys((*instances, *(Name((name.labels[0], *info)) for name in instances)))
+        pointers = [r for name in instances for r in self._to(name) if r.shared]
+        mine = {id(record) for record in pointers}
+        unused = {
+            folded(r.name)
+            for r in pointers
+            if all(id(other) in mine or not other.shared for other in self._named(r.name))
+        }
+        enumeration = self._named(names.enumeration_name(zone))
+        # A zone host that is in the fleet too has its public address at its name.
+        found = [
+            *(r for r in self._below.get(label.encode().lower(), []) if r.name != own or _is(r, _ADDRESS)),
+            *(r for name in titled for r in self._named(name) if not r.shared),
+            *(r for name in self._tunnel_targets(label) for r in self._named(name) if _is(r, _TUNNEL)),
+            *(r for r in to_own if _is(r, dns.rdatatype.PTR) and not r.shared),
+            *pointers,
+            *(r for r in enumeration if (kind := target_of(r)) is not None and folded(kind) in unused),
+        ]
+        return tuple({id(record): record for record in found}.values())
+
+    def _named(self, name: Name) -> list[Record]:
+        return self._at.get(folded(name), [])
+
+    def _to(self, target: Name) -> list[Record]:
+        return self._pointing.get(folded(target), [])
+
+    def _tunnel_targets(self, label: str) -> list[Name]:
+        """Return the target of the tunnel's SRV, if it can be its own: a host may write any target it likes."""
+        tunnel = names.autotunnel_name(label, self.zone)
+        targets = [target_of(record) for record in self._named(tunnel)]
+        return [
+            target
+            for target in dict.fromkeys(targets)
+            if target is not None
+            and target.labels[0].startswith(b"AutoTunnel-")
+            and {r.name for r in self._to(target) if _is(r, dns.rdatatype.SRV)} == {tunnel}
+        ]
 
 
-def _tunnel_targets(tunnel: Name, content: Sequence[Record]) -> set[Name]:
-    """Return the target of the tunnel's SRV, if it can be its own: a host may write any target it likes."""
-    owners: dict[Name, set[Name]] = {}
-    for record in content:
-        target = _target(record)
-        if _is(record, "SRV") and target is not None and target.labels[0].startswith(b"AutoTunnel-"):
-            owners.setdefault(target, set()).add(record.name)
-    return {target for target, sources in owners.items() if sources == {tunnel}}
+def records_of(label: str, zone: Name, content: Iterable[Record]) -> tuple[Record, ...]:
+    """Return one host's records among `content`; see `Content.records_of`."""
+    return Content(zone, content).records_of(label)
 
 
-def _points_to(record: Record, own: Name) -> bool:
-    return _is(record, "PTR") and _target(record) == own
-
-
-def _is(record: Record, kind: str) -> bool:
-    return bool(record.rdata.rdtype == dns.rdatatype.from_text(kind))
-
-
-def _target(record: Record) -> Name | None:
+def target_of(record: Record) -> Name | None:
     """Return where an SRV or PTR points to; NS and CNAME do not name hosts of the fleet."""
-    return getattr(record.rdata, "target", None) if _is(record, "SRV") or _is(record, "PTR") else None
+    pointing = _is(record, dns.rdatatype.SRV) or _is(record, dns.rdatatype.PTR)
+    return getattr(record.rdata, "target", None) if pointing else None
+
+
+def _is(record: Record, kind: RdataType) -> bool:
+    return bool(record.rdata.rdtype == kind)

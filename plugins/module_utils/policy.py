@@ -8,11 +8,13 @@ of other hosts is out of its reach.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 import dns.rdatatype
 
+from .lease import Trace
 from .records import Endpoint, Host, Record, host_records, reverse_record
 
 if TYPE_CHECKING:
@@ -20,8 +22,9 @@ if TYPE_CHECKING:
 
     from dns.name import Name
 
-# Where a host can be reached is no part of what it may write; any address does.
+# Where a host can be reached, and when, is no part of what it may write; any address and any time do.
 _ANYWHERE = Endpoint(IPv4Address(0), 0)
+_ANY_TIME = Trace(datetime(2000, 1, 1, tzinfo=UTC), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ def owned(records: Iterable[Record]) -> tuple[Grant, ...]:
 
 def host_grants(host: Host) -> tuple[Grant, ...]:
     """Return all grants of a host, forward ones and the one in ip6.arpa."""
-    return owned((*host_records(host, _ANYWHERE), reverse_record(host)))
+    return owned((*host_records(host, _ANYWHERE, _ANY_TIME), reverse_record(host)))
 
 
 def grants(key_name: Name, records: Iterable[Record]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any
 
 import dns.exception
+import dns.name
 import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from dns.name import Name
+    from dns.rdatatype import RdataType
+
+    RRset = tuple[tuple[bytes, ...], RdataType]
+
+    from .lease import Trace
 
 # Seconds: what a moving host changes, and what names a service (the constants of every Apple release).
 TTL_HOST = 120
@@ -92,6 +98,8 @@ class Record:
         Raises:
             InvalidRecord: the line is not a complete record.
         """
+        if "\n" in text:
+            raise InvalidRecord(f"'{names.shorten(text)}' is not a record: it has more than one line")
         try:
             tokens = dns.tokenizer.Tokenizer(_escape(text))
             name = tokens.get_name(origin)
@@ -102,10 +110,16 @@ class Record:
             rdtype = dns.rdatatype.from_text(kind)
             rdata = dns.rdata.from_text(_IN, rdtype, tokens, origin, relativize=False)
         except (dns.exception.DNSException, ValueError) as error:
-            raise InvalidRecord(f"'{text}' is not a record: {error or type(error).__name__}") from error
+            reason = _reason(error)
+            raise InvalidRecord(f"'{names.shorten(text)}' is not a record: {reason}") from error
         if not name.is_absolute():
-            raise InvalidRecord(f"'{text}' is not a record: the name must end in a dot")
+            raise InvalidRecord(f"'{names.shorten(text)}' is not a record: the name must end in a dot")
         return cls(name, ttl, rdata, is_shared(name, rdtype))
+
+
+def rrset(record: Record) -> RRset:
+    """Return what identifies the record's RRset: its folded owner name and its type."""
+    return names.folded(record.name), record.rdata.rdtype
 
 
 def is_shared(name: Name, rdtype: dns.rdatatype.RdataType) -> bool:
@@ -113,8 +127,8 @@ def is_shared(name: Name, rdtype: dns.rdatatype.RdataType) -> bool:
     return rdtype == dns.rdatatype.PTR and name.labels[0].startswith(b"_")
 
 
-def host_records(host: Host, outer: Endpoint) -> tuple[Record, ...]:
-    """Return all forward records of a host, in the order of publication.
+def host_records(host: Host, outer: Endpoint, trace: Trace | None = None) -> tuple[Record, ...]:
+    """Return all forward records of a host, in the order of publication; with `trace`, also that of its lease.
 
     A and SRV of the tunnel come before the AAAA, which is the gate for the services (facts, section 3.2, steps 6-9).
     """
@@ -138,6 +152,8 @@ def host_records(host: Host, outer: Endpoint) -> tuple[Record, ...]:
     if host.model is not None:
         info = names.instance_name(host.title, "_device-info._tcp", zone)
         out.append(Record(info, TTL_SERVICE, txt_rdata([f"model={host.model}"])))
+    if trace is not None:
+        out.append(Record(names.lease_name(host.label, zone), TTL_HOST, txt_rdata(trace.to_strings())))
     return tuple(out)
 
 
@@ -225,6 +241,18 @@ def _ptr(target: Name) -> dns.rdata.Rdata:
 
 def _rdata(kind: str, text: str) -> dns.rdata.Rdata:
     return dns.rdata.from_text(_IN, kind, text, relativize=False)
+
+
+def _reason(error: Exception) -> str:
+    """Return what is wrong with a text, and how to mend the faults that people meet."""
+    told = str(error) or type(error).__name__
+    if "string too long" in told:
+        return f"a string has more than {_MAX_STRING} octets; give several, each in double quotes"
+    if isinstance(error, dns.name.NameTooLong):
+        return "the name has more than 255 octets; shorten it"
+    if isinstance(error, dns.name.LabelTooLong):
+        return "a label has more than 63 octets; shorten it"
+    return told
 
 
 def _escape(text: str) -> str:

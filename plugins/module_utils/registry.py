@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING
@@ -112,6 +113,11 @@ class Registry:
     def _path(self, label: str, role: str) -> Path:
         # A label has no dot, so the two kinds cannot meet.
         return self._directory / (f"{label}.json" if role == "host" else f"{label}.{role}.json")
+
+
+def key_fingerprint(key_der: bytes) -> str:
+    """Return SHA-256 over a SubjectPublicKeyInfo (DER), lower-case hex."""
+    return hashlib.sha256(key_der).hexdigest()
 
 
 def _parse(path: Path) -> Enrolment:

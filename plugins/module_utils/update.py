@@ -14,17 +14,21 @@ import dns.exception
 import dns.message
 import dns.opcode
 import dns.rcode
+import dns.rdataclass
+import dns.rrset
 import dns.tsig
 import dns.update
 
-from .names import InvalidName, enumeration_name
+from .names import InvalidName, enumeration_name, folded
+from .records import rrset
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from dns.name import Name
+    from dns.rdatatype import RdataType
 
-    from .records import Record
+    from .records import Record, RRset
 
 
 class UpdateError(Exception):
@@ -104,37 +108,60 @@ def change(zone: Name, wanted: Sequence[Record], previous: Sequence[Record] = ()
         InvalidName: a record is not in the zone.
     """
     message = dns.update.UpdateMessage(zone)
-    kept = {_key(record) for record in wanted}
-    sets = {_set(record) for record in wanted}
-    gone: set[tuple[Name, int]] = set()
+    kept = {_key(record) for record in wanted if record.shared} if previous else set()
+    sets = {rrset(record) for record in wanted} if previous else set()
+    gone: set[RRset] = set()
     for record in _inside(zone, previous):
         if record.shared and _key(record) not in kept:
             message.delete(record.name, record.rdata)
-        elif not record.shared and _set(record) not in sets | gone:
-            gone.add(_set(record))
+        elif not record.shared and (owner := rrset(record)) not in sets and owner not in gone:
+            gone.add(owner)
             message.delete(record.name, record.rdata.rdtype)
-    replaced: set[tuple[Name, int]] = set()
+    replaced: set[RRset] = set()
+    added: set[tuple[RRset, object]] = set()
     for record in _inside(zone, wanted):
-        if not record.shared and _set(record) not in replaced:
-            replaced.add(_set(record))
-            message.delete(record.name, record.rdata.rdtype)
-        message.add(record.name, record.ttl, record.rdata)
+        if record.shared:
+            # Many hosts of one message add the same pointer to their type.
+            same = (rrset(record), record.rdata)
+            if same in added:
+                continue
+            added.add(same)
+        elif (owner := rrset(record)) not in replaced:
+            replaced.add(owner)
+            _append(message, record, deleting=True)
+        _append(message, record)
     return message
 
 
-def read_response(wire: bytes, request: dns.message.Message, server: str) -> dns.message.Message:
+def require(message: dns.update.UpdateMessage, name: Name, rdtype: RdataType, held: Sequence[Record]) -> None:
+    """Have the server apply `message` only if an RRset holds exactly these records, or is not there if there are none.
+
+    RFC 2136 sections 2.4.2 and 2.4.3; TTLs do not count.
+    """
+    if held:
+        message.present(name, *(record.rdata for record in held))
+    else:
+        message.absent(name, rdtype)
+
+
+def read_response(
+    wire: bytes, request: dns.message.Message, server: str, *, stream: bool = False
+) -> dns.message.Message:
     """Parse the answer to a signed `request`, verify its signature, and check its code.
 
     Args:
         wire: the answer as received, without the length prefix of TCP.
         request: the message as sent (rendered, so that it carries its MAC).
         server: how error messages name the server.
+        stream: it is the first of several messages, whose signatures go on from its (RFC 8945 section 5.3.1).
 
     Raises:
         UpdateError: one of its subclasses, in one sentence.
     """
     try:
-        response = dns.message.from_wire(wire, keyring=request.keyring, request_mac=request.mac)
+        response = dns.message.from_wire(
+            wire, keyring=request.keyring, request_mac=request.mac, xfr=stream, multi=stream
+        )
     except dns.tsig.PeerBadTime as error:
         skew = _skew(wire)
         ahead = "" if skew is None else f" by {abs(skew)} s ({'ahead' if skew > 0 else 'behind'})"
@@ -178,7 +205,10 @@ def check_response(response: dns.message.Message, server: str) -> None:
     if code in _PREREQUISITE or code == dns.rcode.NXDOMAIN:
         raise PrerequisiteFailed(f"{server} changed nothing: a prerequisite does not hold ({name})")
     if code == dns.rcode.SERVFAIL:
-        raise ServerFailed(f"{server} could not do it now (SERVFAIL): try again, then look into its log")
+        raise ServerFailed(
+            f"{server} could not do it (SERVFAIL): it is busy, or a set has more than its max-records-per-type "
+            "(100) allows; look into its log"
+        )
     raise UpdateRejected(f"{server} rejected the message ({name}): look into its log")
 
 
@@ -193,16 +223,26 @@ def _skew(wire: bytes) -> int | None:
     return int(time.time()) - int.from_bytes(wire[-6:], "big")
 
 
+def _append(message: dns.update.UpdateMessage, record: Record, *, deleting: bool = False) -> None:
+    """Append the record, or the deletion of its whole RRset, to a message.
+
+    As `UpdateMessage.add` and `delete` do, which search and hash so much that they cost more than all the rest.
+    """
+    rdtype = record.rdata.rdtype
+    part = dns.rrset.RRset(record.name, dns.rdataclass.IN, rdtype, deleting=dns.rdataclass.ANY if deleting else None)
+    if not deleting:
+        part.update_ttl(record.ttl)
+        part.items[record.rdata] = None
+    message.update.append(part)
+
+
 def _inside(zone: Name, records: Iterable[Record]) -> Iterable[Record]:
+    suffix = folded(zone)
     for record in records:
-        if not record.name.is_subdomain(zone):
+        if folded(record.name)[-len(suffix) :] != suffix:
             raise InvalidName(f"'{record.name}' is not in zone {zone}: one message updates one zone")
         yield record
 
 
-def _key(record: Record) -> tuple[Name, object]:
-    return record.name, record.rdata
-
-
-def _set(record: Record) -> tuple[Name, int]:
-    return record.name, record.rdata.rdtype
+def _key(record: Record) -> tuple[RRset, object]:
+    return rrset(record), record.rdata

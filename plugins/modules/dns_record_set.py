@@ -20,7 +20,11 @@ attributes:
     description: Only queries are sent. A server that does not answer yet, or no key file, counts as an empty zone.
   diff_mode: {support: full, description: Zone file text of the sets that change.}
 options:
-  zone: {description: The zone to update., type: str, required: true}
+  zone:
+    description:
+      - The zone to update. Without it the names must end in a dot, and the server is asked in which of its zones each
+        one is; sets of several zones are one UPDATE for each zone.
+    type: str
   record_sets:
     description: The record sets.
     type: list
@@ -28,13 +32,17 @@ options:
     required: true
     suboptions:
       name:
-        description: Owner name, absolute or below O(zone); C(@) is the zone itself. Spaces are written C(\032).
+        description:
+          - Owner name, absolute or below O(zone); C(@) is the zone itself. Spaces are written C(\032). An international
+            label is written in its C(xn--) form, but for a service instance, which is UTF-8.
         type: str
         required: true
       type: {description: Record type., type: str, required: true}
       ttl: {description: Seconds., type: int, default: 3600}
       rdata:
-        description: Data in zone file text. May be left out to remove a whole set.
+        description:
+          - Data in zone file text. May be left out to remove a whole set. A TXT string has at most 255 octets; give
+            several, each in double quotes, for more.
         type: list
         elements: str
         default: []
@@ -83,8 +91,8 @@ from ansible_collections.btmm.fleet.plugins.module_utils.connection_options impo
 try:
     from ansible_collections.btmm.fleet.plugins.module_utils import connection, names
     from ansible_collections.btmm.fleet.plugins.module_utils.exchange import Unreachable
-    from ansible_collections.btmm.fleet.plugins.module_utils.recordset import RecordSet, zone_text
-    from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError, change
+    from ansible_collections.btmm.fleet.plugins.module_utils.recordset import RecordSet, keep, owner_of, zone_text
+    from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 except ImportError as error:
     if error.name is None or not error.name.startswith("dns"):
         raise
@@ -104,30 +112,30 @@ SET = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
 ARGUMENTS = {
-    "zone": {"type": "str", "required": True},
+    "zone": {"type": "str"},
     "record_sets": {"type": "list", "elements": "dict", "required": True, "options": SET},
 }
 
 
 def run(module: AnsibleModule) -> tuple[list[RecordSet], list[list[Record]]]:
-    """Compare, send what differs in one message; return the sets that differed, and what they held."""
-    zone = names.parse_zone(module.params["zone"])
-    wanted = [RecordSet.from_options(options, zone) for options in module.params["record_sets"]]
+    """Compare, send what differs in one message for each zone; return the sets that differed, and what they held."""
+    options = module.params["record_sets"]
+    zone = names.parse_zone(module.params["zone"]) if module.params["zone"] else None
+    owners = [owner_of(each["name"], zone) for each in options]
+    wanted = [RecordSet.from_options(each, zone) for each in options] if zone else []
     try:
-        exchange = connection.open_exchange(module.params)
+        with connection.open_session(module.params) as session:
+            if not zone:
+                zones = session.ask(lambda exchange: [exchange.zone_of(owner) for owner in owners])
+                wanted = [RecordSet.from_options(each, found) for each, found in zip(options, zones, strict=True)]
+            else:
+                zones = [zone] * len(wanted)
+            return keep(session, list(zip(zones, wanted, strict=True)), check=module.check_mode)
     except (Unreachable, connection.KeyMissing) as error:
-        if not module.check_mode:
+        if not (module.check_mode and zone):
             raise
         module.warn(f"all counts as empty in check mode: {error}")
         return wanted, [[] for _ in wanted]
-    with exchange:
-        held = [exchange.lookup(each.name, each.rdtype) for each in wanted]
-        differing = [(each, current) for each, current in zip(wanted, held, strict=True) if not each.is_met(current)]
-        if differing and not module.check_mode:
-            parts = [each.changes(current) for each, current in differing]
-            new, old = ([record for part in parts for record in part[side]] for side in (0, 1))
-            exchange.send(change(zone, new, old))
-    return [each for each, _ in differing], [current for _, current in differing]
 
 
 def main() -> None:

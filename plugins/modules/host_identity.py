@@ -44,6 +44,10 @@ options:
     description: Life of a certificate.
     type: int
     default: 398
+  renew:
+    description: Whether a certificate is made though the present one serves. The key, and with it the ULA, stays.
+    type: bool
+    default: false
   key_path:
     description: Where the private key is, or will be made.
     type: path

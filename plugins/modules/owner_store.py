@@ -35,6 +35,18 @@ options:
   forget:
     description: The label of a host that left the fleet.
     type: str
+  rotate:
+    description:
+      - Labels whose TSIG keys are replaced, C(_admin) for the owner's own; always a change. Former keys are valid until
+        M(btmm.fleet.zone_grants) is given O(btmm.fleet.zone_grants#module:retire).
+    type: list
+    elements: str
+    default: []
+  rotate_hosts:
+    description: Inventory names of hosts whose TSIG keys are replaced, too.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     support: full

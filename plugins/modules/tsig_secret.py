@@ -48,6 +48,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+key_name:
+  description: The key's name.
+  returned: always
+  type: str
+  sample: imac.bob.members.example.
 changed_files:
   description: The secret's path when it was, or would be, written.
   returned: always

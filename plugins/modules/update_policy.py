@@ -31,12 +31,19 @@ options:
     suboptions:
       label: {description: Label of the host., type: str, required: true}
       secret: {description: The host's TSIG key in base64. Needed with O(state=present)., type: str}
+      generation: {description: Which of the host's keys it is; part of the key's name., type: int, default: 0}
       grants:
         description: What the host may write - a list of C(name), C(types) and C(shared).
         type: list
         elements: dict
         default: []
   admin_secret: {description: TSIG key of the owner in base64; the stored one is kept without it., type: str}
+  retire:
+    description:
+      - Whether former keys of the hosts given go. They stay valid beside a key of a new generation, until every host
+        is known to use the new one.
+    type: bool
+    default: false
   state:
     description: Whether the hosts given should have a key.
     type: str
@@ -88,6 +95,7 @@ else:
 HOST = {
     "label": {"type": "str", "required": True},
     "secret": {"type": "str", "no_log": True},
+    "generation": {"type": "int", "default": 0},
     "grants": {"type": "list", "elements": "dict", "default": []},
 }
 ARGUMENTS = {
@@ -96,6 +104,7 @@ ARGUMENTS = {
     "directory": {"type": "path", "default": "/etc/bind/btmm"},
     "hosts": {"type": "list", "elements": "dict", "default": [], "options": HOST},
     "admin_secret": {"type": "str", "no_log": True},
+    "retire": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
 ENTRIES = "hosts"
@@ -135,10 +144,12 @@ def wanted_files(module: AnsibleModule, directory: Path) -> tuple[dict[Path, str
             files[directory / ENTRIES / f"{label}.json"] = None
     else:
         given = {
-            names.check_label(host["label"]): bind.Entry(host["secret"] or "", bind.parse_grants(host["grants"]))
+            names.check_label(host["label"]): bind.Entry(
+                host["secret"] or "", bind.parse_grants(host["grants"]), generation=host["generation"]
+            )
             for host in module.params["hosts"]
         }
-        entries, refused = bind.enrol(entries, given)
+        entries, refused = bind.enrol(entries, given, retire=module.params["retire"])
     files |= {directory / ENTRIES / f"{label}.json": entry.to_json() for label, entry in entries.items()}
     admin = read(directory / "admin.key")
     if module.params["admin_secret"]:

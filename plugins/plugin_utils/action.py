@@ -82,6 +82,10 @@ class FleetAction(ActionBase):  # type: ignore[misc]
             return self.variable("inventory_hostname_short")
         return value
 
+    def label_of(self, host: str) -> str:
+        """Return the label of a host of the inventory."""
+        return check_label(str(self.variable("btmm_label", host) or self.variable("inventory_hostname_short", host)))
+
     def variable(self, name: str, host: str | None = None) -> Any:  # noqa: ANN401 - as above
         """Return a variable of this host, or of another one of the inventory, with its templates resolved."""
         source = self.task_vars if host is None else self.task_vars["hostvars"][host]

@@ -26,9 +26,12 @@ def run_action(
     on_host: OnHost = no_host,
     *,
     check: bool = False,
+    run_once: bool = True,
 ) -> dict[str, Any]:
     """Return the action's result; raises what it raises."""
-    task = SimpleNamespace(args=dict(arguments), check_mode=check, diff=True, async_val=0, no_log=False, action="test")
+    task = SimpleNamespace(
+        args=dict(arguments), check_mode=check, diff=True, async_val=0, no_log=False, action="test", run_once=run_once
+    )
     templar = SimpleNamespace(template=lambda value: value)
     action = plugin(task, mock.MagicMock(), mock.MagicMock(), mock.MagicMock(), templar, mock.MagicMock())
     action._execute_module = lambda module_name, module_args, task_vars: on_host(module_name, module_args)

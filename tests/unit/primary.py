@@ -20,7 +20,7 @@ import dns.update
 from ansible_collections.btmm.fleet.plugins.module_utils.records import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from dns.name import Name
 
@@ -37,6 +37,7 @@ class Primary:
         self.records = [soa, *(Record.from_text(line, zone) for line in lines)]
         self.updates: list[dns.message.Message] = []
         self.rcode = dns.rcode.NOERROR
+        self.before_update: Callable[[dns.message.Message], None] | None = None
         self.port = 0
 
     def text(self) -> set[str]:
@@ -51,11 +52,15 @@ class Primary:
         request = dns.message.from_wire(wire, keyring=self.key)
         response = dns.message.make_response(request)
         response.use_tsig(self.key)
-        response.request_mac = request.mac
+        response.request_mac = request.mac or b""
         response.set_rcode(self.rcode)
         if request.opcode() == dns.opcode.UPDATE and not self.rcode:
             self.updates.append(request)
-            self.apply(request)
+            if self.before_update is not None:
+                self.before_update(request)
+            response.set_rcode(self.judge(request))
+            if not response.rcode():
+                self.apply(request)
         elif request.opcode() == dns.opcode.QUERY and not self.rcode:
             question = request.question[0]
             found = self.records
@@ -66,7 +71,24 @@ class Primary:
             else:
                 found = [r for r in found if (r.name, r.rdata.rdtype) == (question.name, question.rdtype)]
             response.answer = [dns.rrset.from_rdata(r.name, r.ttl, r.rdata) for r in found]
+            if not found:
+                soa = self.records[0]
+                response.authority = [dns.rrset.from_rdata(soa.name, soa.ttl, soa.rdata)]
         return response.to_wire()
+
+    def judge(self, message: dns.message.Message) -> dns.rcode.Rcode:
+        """Return what the prerequisites give: RRset is there, is not there, is exactly this (RFC 2136 section 3.2)."""
+        assert isinstance(message, dns.update.UpdateMessage)
+        for rrset in message.prerequisite:
+            there = {r.rdata for r in self.records if (r.name, r.rdata.rdtype) == (rrset.name, rrset.rdtype)}
+            if rrset.deleting == dns.rdataclass.NONE and there:
+                return dns.rcode.YXRRSET
+            if rrset.deleting == dns.rdataclass.ANY and not there:
+                return dns.rcode.NXRRSET
+            same = [r for r in message.prerequisite if (r.name, r.rdtype) == (rrset.name, rrset.rdtype)]
+            if rrset.deleting is None and there != {rdata for one in same for rdata in one}:
+                return dns.rcode.NXRRSET
+        return dns.rcode.NOERROR
 
     def apply(self, message: dns.message.Message) -> None:
         assert isinstance(message, dns.update.UpdateMessage)

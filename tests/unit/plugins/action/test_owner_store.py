@@ -37,6 +37,16 @@ def test_check_mode_plans_the_same_prefix_each_time(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_keys_are_replaced(tmp_path: Path) -> None:
+    run(tmp_path)
+    done = run(tmp_path, rotate=["_admin", "Zone2"])
+    assert done["changed"]
+    assert done["diff"][0]["before"] == "TSIG key of _admin: generation 0\nTSIG key of zone2: generation 0\n"
+    assert done["diff"][0]["after"] == "TSIG key of _admin: generation 1\nTSIG key of zone2: generation 1\n"
+    with pytest.raises(AnsibleActionFail, match="label"):
+        run(tmp_path, rotate=["a.b"])
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+from dataclasses import replace
+
 import dns.name
 import pytest
 from ansible_collections.btmm.fleet.plugins.module_utils import bind, names, policy, records
@@ -132,3 +134,35 @@ def test_any_text_is_an_entry_or_an_error(text: str) -> None:
             read(text)
         except ValueError:
             continue
+
+
+def test_old_and_new_key_are_valid_until_the_old_one_is_retired() -> None:
+    renewed = replace(IMAC, secret="bmV3", generation=1)
+    both, _ = bind.enrol({"imac": IMAC}, {"imac": renewed})
+    keys, policy_text = bind.keys_conf(ZONE, both), bind.policy_conf(ZONE, ZONE, both)
+    for name, secret in (("imac.bob.members.example.", SECRET), ("g1.imac.bob.members.example.", "bmV3")):
+        assert f'key "{name}" {{ algorithm hmac-sha256; secret "{secret}"; }};' in keys
+        assert f'grant "{name}" name "imac.bob.members.example." AAAA' in policy_text
+        assert keys.count(f'"{name}"') == 2, "the key, and its right to ask"
+    assert bind.Entry.from_json(both["imac"].to_json()) == both["imac"]
+
+    again, _ = bind.enrol(both, {"imac": renewed})
+    assert again["imac"].old == ((0, SECRET),), "a run in between keeps both"
+    third, _ = bind.enrol(again, {"imac": replace(IMAC, secret="M3Jk", generation=2)})
+    assert [generation for generation, _ in third["imac"].old] == [1, 0], "the host may still use the first"
+    alone, _ = bind.enrol(both, {"imac": renewed}, retire=True)
+    assert SECRET not in bind.keys_conf(ZONE, alone)
+    assert '"imac.bob.members.example."' not in bind.keys_conf(ZONE, alone)
+
+
+def test_another_secret_of_the_same_generation_takes_the_place_of_the_former() -> None:
+    entries, _ = bind.enrol({"imac": IMAC}, {"imac": replace(IMAC, secret="bmV3")})
+    assert bind.keys_conf(ZONE, entries).count("secret ") == 1
+
+
+def test_who_has_a_key_and_nothing_to_write_may_transfer() -> None:
+    entries, _ = bind.enrol({"imac": IMAC}, {"zone2": bind.Entry("bmV3", ())})
+    keys = bind.keys_conf(ZONE, entries)
+    assert 'acl "btmm-secondaries" {\n  key "zone2.bob.members.example.";\n};' in keys
+    assert "zone2" not in bind.policy_conf(ZONE, ZONE, entries)
+    assert 'acl "btmm-secondaries" {\n  none;\n};' in bind.keys_conf(ZONE, {"imac": IMAC})

@@ -5,9 +5,11 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
+import dns.message
 import dns.rcode
 import dns.rdatatype
 import dns.tsig
+import dns.update
 import pytest
 from ansible_collections.btmm.fleet.plugins.module_utils import names, update
 from ansible_collections.btmm.fleet.plugins.module_utils.exchange import Exchange, Server, Unreachable
@@ -97,3 +99,58 @@ def test_too_much_for_one_message(primary: Primary) -> None:
     with Exchange(server(primary.port), KEY) as exchange, pytest.raises(update.UpdateRejected, match="65535 octets"):
         exchange.send(update.change(ZONE, many))
     assert not primary.updates
+
+
+def test_many_questions_are_on_their_way_at_once(primary: Primary) -> None:
+    with Exchange(server(primary.port), KEY) as exchange:
+        found = exchange.lookups([(names.host_name(f"h{n}", ZONE), dns.rdatatype.A) for n in range(40)])
+        assert found == [[]] * 40
+        (asked,) = exchange.lookups([(names.service_name("ssh", ZONE), dns.rdatatype.PTR)])
+    assert len(asked) == 2
+
+
+def test_answers_come_in_the_order_of_the_messages_and_failures_in_their_place(
+    primary: Primary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = [dns.rcode.NOERROR, dns.rcode.REFUSED, dns.rcode.SERVFAIL, dns.rcode.NOERROR]
+
+    def messages() -> Iterator[dns.message.Message]:
+        for number, code in enumerate(codes):
+            primary_codes.append(code)
+            yield update.change(ZONE, [Record.from_text(f"h{number} 60 A 192.0.2.{number}", ZONE)])
+
+    primary_codes: list[dns.rcode.Rcode] = []
+    monkeypatch.setattr(primary, "judge", lambda _: primary_codes.pop(0))
+    with Exchange(server(primary.port), KEY) as exchange:
+        answers = list(exchange.send_all(messages()))
+    kinds = [type(answer) for answer in answers]
+    assert kinds == [dns.update.UpdateMessage, update.UpdateRefused, update.ServerFailed, dns.update.UpdateMessage]
+
+
+def test_a_message_that_is_too_large_does_not_stop_the_others(primary: Primary) -> None:
+    many = [Record.from_text(f"h{number} 60 TXT {'x' * 250}", ZONE) for number in range(300)]
+    with Exchange(server(primary.port), KEY) as exchange:
+        first, second = exchange.send_all([update.change(ZONE, many), update.change(ZONE, many[:1])])
+    assert isinstance(first, update.UpdateRejected)
+    assert isinstance(second, dns.message.Message)
+    assert len(primary.updates) == 1
+
+
+def test_messages_with_one_number_are_told_apart(primary: Primary) -> None:
+    twins = [update.change(ZONE, [Record.from_text(f"h{n} 60 A 192.0.2.{n}", ZONE)]) for n in range(3)]
+    for twin in twins:
+        twin.id = 7
+    with Exchange(server(primary.port), KEY) as exchange:
+        assert all(isinstance(answer, dns.message.Message) for answer in exchange.send_all(twins))
+    assert len(primary.updates) == 3
+
+
+def test_the_zone_of_a_name(primary: Primary) -> None:
+    with Exchange(server(primary.port), KEY) as exchange:
+        assert exchange.zone_of(ZONE) == ZONE
+        assert exchange.zone_of(names.host_name("nobody", ZONE)) == ZONE
+        with pytest.raises(update.NotAuthoritative, match="no zone with"):
+            exchange.zone_of(names.parse_zone("example.org"))
+        primary.rcode = dns.rcode.REFUSED
+        with pytest.raises(update.NotAuthoritative, match="may not ask"):
+            exchange.zone_of(ZONE)

@@ -138,3 +138,26 @@ def test_a_title_survives_text_and_wire(text: str) -> None:
     assert name.labels[0].decode() == names.check_title(text)
     assert dns.name.from_text(name.to_text()) == name
     assert dns.name.from_wire(name.to_wire() or b"", 0)[0] == name
+
+
+@pytest.mark.parametrize(
+    "text", ["imac", r"B\252ro._ssh._tcp", r"B\195\188ro._ssh._tcp", "xn--bcher-kva", r"a\.b._http._udp"]
+)
+def test_utf8_is_for_instances(text: str) -> None:
+    names.check_text(dns.name.from_text(text, ZONE))
+
+
+@pytest.mark.parametrize("text", [r"b\195\188cher", r"a._ss\252._tcp", r"b\252.imac", r"\252._ssh", r"\252._ssh._sctp"])
+def test_elsewhere_an_international_label_has_its_ascii_form(text: str) -> None:
+    with pytest.raises(InvalidName, match="xn-- form"):
+        names.check_text(dns.name.from_text(text, ZONE))
+
+
+@given(st.lists(st.binary(min_size=1, max_size=20), min_size=1, max_size=6))
+def test_any_octets_are_judged_and_survive_text_and_wire(labels: list[bytes]) -> None:
+    name = dns.name.Name((*labels, *ZONE.labels))
+    with contextlib.suppress(InvalidName):
+        names.check_text(name)
+    assert dns.name.from_text(name.to_text()) == name
+    assert dns.name.from_wire(name.to_wire() or b"", 0)[0] == name
+    assert names.folded(name) == names.folded(dns.name.from_text(name.to_text().upper()))

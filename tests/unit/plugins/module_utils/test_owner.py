@@ -273,3 +273,40 @@ def test_foreign_files_are_told_not_tripped_over(spoilt: Path, content: bytes) -
     finally:
         (folder / "zone.json").write_bytes(state)
         (folder / "hosts/imac.json").write_bytes(record)
+
+
+def test_a_replaced_key_is_another_one_and_survives(store: OwnerStore, tmp_path: Path) -> None:
+    before = [store.tsig_secret(label) for label in ("imac", "mini")]
+    open_store(tmp_path, planning=True).rotate(["imac"])
+    assert open_store(tmp_path).tsig_secret("imac") == before[0]
+    store.rotate(["imac", "mini"])
+    after = open_store(tmp_path)
+    assert [after.tsig_generation(label) for label in ("imac", "mini", "macbook")] == [1, 1, 0]
+    assert not {after.tsig_secret(label) for label in ("imac", "mini")} & set(before)
+
+
+def test_what_was_exported_makes_the_same_store(store: OwnerStore, tmp_path: Path) -> None:
+    sign(store, "imac")
+    exported = store.export()
+    assert set(exported) == {"ca.crt", "ca.key", "zone.json", "zone.secret", "hosts/imac.json"}
+    copy = open_store(tmp_path / "elsewhere")
+    assert open_store(tmp_path / "elsewhere", planning=True).restore(exported)
+    assert not copy.exists
+    assert copy.restore(exported)
+    assert copy.tsig_secret("imac") == store.tsig_secret("imac")
+    assert copy.enrolment("imac") == store.enrolment("imac")
+    assert not copy.restore(exported)
+
+
+def test_the_store_of_another_owner_is_not_overwritten(store: OwnerStore, tmp_path: Path) -> None:
+    other = open_store(tmp_path / "elsewhere")
+    other.init()
+    with pytest.raises(OwnerError, match="is not the one of the backup; move it away"):
+        other.restore(store.export())
+
+
+def test_a_backup_cannot_write_beside_the_store(store: OwnerStore, tmp_path: Path) -> None:
+    bad = {**store.export(), "../../outside": ""}
+    with pytest.raises(OwnerError, match="no file of the owner's state"):
+        open_store(tmp_path / "elsewhere").restore(bad)
+    assert not open_store(tmp_path / "elsewhere").exists

@@ -35,7 +35,8 @@ def test_a_host_may_write_its_own_names_and_types_and_nothing_else() -> None:
 
 def test_grants_cover_every_record_a_host_will_publish() -> None:
     granted = {(grant.name, kind) for grant in policy.host_grants(HOST) for kind in grant.types}
-    published = (*RECORDS, records.reverse_record(HOST))
+    trace = "_lease.imac.bob.members.example. 120 IN TXT refreshed=x"
+    published = (*RECORDS, records.Record.from_text(trace), records.reverse_record(HOST))
     assert granted == {(record.name, record.to_text().split()[3]) for record in published}
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -10,6 +11,7 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 from ansible_collections.btmm.fleet.plugins.module_utils import names, records
+from ansible_collections.btmm.fleet.plugins.module_utils.lease import Trace
 from ansible_collections.btmm.fleet.plugins.module_utils.names import InvalidName
 from ansible_collections.btmm.fleet.plugins.module_utils.records import InvalidRecord, Record
 from hypothesis import given
@@ -52,6 +54,15 @@ def test_a_host_publishes_the_records_of_the_slides_in_order() -> None:
         "_services._dns-sd._udp.bob.members.example. 4500 IN PTR _afpovertcp._tcp.bob.members.example.",
         r"Bob's\032iMac._device-info._tcp.bob.members.example. 4500 IN TXT " + '"model=iMac4,1"',
     ]
+
+
+def test_the_trace_of_a_lease_is_the_last_of_a_host() -> None:
+    trace = Trace(datetime(2026, 11, 21, 8, 45, 2, tzinfo=UTC), 7200)
+    *rest, last = records.host_records(host(), OUTER, trace)
+    assert tuple(rest) == records.host_records(host(), OUTER)
+    text = '_lease.imac.bob.members.example. 120 IN TXT "refreshed=2026-11-21T08:45:02Z" "lease=7200"'
+    assert last.to_text() == text
+    assert not last.shared
 
 
 def test_pointers_at_service_names_are_shared_and_nothing_else() -> None:

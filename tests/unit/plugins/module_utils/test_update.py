@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import base64
+import hmac
 from ipaddress import IPv4Address
+from typing import Any
 
 import dns.message
+import dns.name
 import dns.rcode
+import dns.rdatatype
 import dns.tsig
 import dns.update
 import pytest
@@ -53,6 +58,19 @@ WITHDRAWAL = bytes.fromhex(
 )
 
 
+# RFC 2136 section 2.4 and 2.5, written out: an AAAA that must be as it is told, an A that must not be there; then both
+# are replaced. TTL is 0 and class NONE (fe) or IN in the prerequisites, class ANY (ff) in the deletions.
+GUARDED = bytes.fromhex(
+    "4244 2800 0001 0002 0004 0000 03626f62 076d656d62657273 076578616d706c65 00 0006 0001"
+    "04696d6163 c00c 001c 0001 00000000 0010 fd123456789a00000000000000000001"
+    "01 74 c00c 0001 00fe 00000000 0000"
+    "c025 001c 00ff 00000000 0000"
+    "c025 001c 0001 00000078 0010 fd123456789a00000000000000000002"
+    "c046 0001 00ff 00000000 0000"
+    "c046 0001 0001 00000078 0004 cb007101"
+)
+
+
 class Clock:
     """Stands in for the `time` of a module."""
 
@@ -91,6 +109,36 @@ def test_the_known_octets_parse_to_the_records() -> None:
     assert isinstance(message, dns.update.UpdateMessage)
     added = {Record(s.name, s.ttl, rdata).to_text() for s in message.update if s.deleting is None for rdata in s}
     assert added == {each.to_text() for each in RECORDS}
+
+
+def test_prerequisites_and_replacement_octet_by_octet() -> None:
+    wanted = [record("imac 120 AAAA fd12:3456:789a::2"), record("t 120 A 203.0.113.1")]
+    message = update.change(ZONE, wanted)
+    message.id = 0x4244
+    update.require(message, wanted[0].name, dns.rdatatype.AAAA, [record("imac 60 AAAA fd12:3456:789a::1")])
+    update.require(message, wanted[1].name, dns.rdatatype.A, [])
+    assert message.to_wire() == GUARDED
+
+
+@pytest.mark.parametrize("algorithm", ["hmac-sha256", "hmac-sha384", "hmac-sha512"])
+def test_the_signature_octet_by_octet(algorithm: str) -> None:
+    message = update.withdraw(ZONE, RECORDS)
+    message.id = 0x4243
+    message.use_tsig(dns.tsig.Key("imac.bob.members.example.", SECRET, algorithm))
+    wire = message.to_wire()
+    assert wire[12 : len(WITHDRAWAL)] == WITHDRAWAL[12:]
+    assert wire[10:12] == b"\x00\x01"
+    # By hand from RFC 8945 section 4.3.3: the message, then the TSIG's variables.
+    variables = (
+        (KEY.name.to_wire() or b"")
+        + bytes.fromhex("00ff00000000")
+        + (dns.name.from_text(algorithm).to_wire() or b"")
+        + NOW.to_bytes(6, "big")
+        + bytes.fromhex("012c 0000 0000")
+    )
+    digest = hmac.digest(base64.b64decode(SECRET), WITHDRAWAL + variables, algorithm.removeprefix("hmac-"))
+    assert message.mac == digest
+    assert digest in wire
 
 
 def test_withdrawal_leaves_what_other_hosts_rely_on() -> None:
@@ -142,11 +190,11 @@ def request() -> dns.update.UpdateMessage:
     return message
 
 
-def answer(asked: dns.message.Message, code: dns.rcode.Rcode = dns.rcode.NOERROR, **tsig: object) -> bytes:
+def answer(asked: dns.message.Message, code: dns.rcode.Rcode = dns.rcode.NOERROR, **tsig: Any) -> bytes:
     response = dns.message.make_response(asked)
     response.set_rcode(code)
     response.use_tsig(KEY, **tsig)
-    response.request_mac = asked.mac
+    response.request_mac = asked.mac or b""
     return response.to_wire()
 
 

@@ -34,7 +34,7 @@ def test_it_holds_what_it_needs_and_no_more(tmp_path: Path) -> None:
     assert {f"{library}/{name}.py" for name in ("names", "natpmp", "records", "update", "atomic")} <= set(names)
     # The owner's side has no business on a host.
     assert not any("owner" in name or "x509" in name or "sealed" in name for name in names)
-    assert sum("license" in name.lower() for name in names) >= len(zipapp.DISTRIBUTIONS)
+    assert sum("license" in name.lower() for name in names) >= len(zipapp.WATCHER.distributions)
 
 
 def test_it_runs_alone(tmp_path: Path) -> None:
@@ -47,7 +47,20 @@ def test_it_runs_alone(tmp_path: Path) -> None:
     subprocess.run([*isolated, "-c", loads], check=True, cwd=tmp_path)
 
 
-def test_a_missing_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zipapp, "DISTRIBUTIONS", ("no-such-package",))
+def test_the_sweeper_has_its_own_file_and_uses_the_dnspython_of_the_host(tmp_path: Path) -> None:
+    built = zipapp.cached(tmp_path, zipapp.SWEEPER)
+    assert built.name.startswith("btmm-sweep-")
+    with zipfile.ZipFile(built) as archive:
+        names = archive.namelist()
+    assert {"sweeper/cli.py", "ansible_collections/btmm/fleet/plugins/module_utils/sweep.py"} <= set(names)
+    assert not any(name.startswith(("dns/", "watcher/")) for name in names)
+    command = [sys.executable, str(built), "--zone=bob", "--prefix=fd00::/48", "--key-file=x"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert told.returncode == 1
+    assert "zone 'bob' is not a domain" in told.stderr
+
+
+def test_a_missing_package_is_told(tmp_path: Path) -> None:
+    lacking = zipapp.App("btmm", "watcher", ("no-such-package",))
     with pytest.raises(zipapp.ZipappError, match="lacks the Python package no-such-package"):
-        zipapp.cached(tmp_path)
+        zipapp.cached(tmp_path, lacking)
