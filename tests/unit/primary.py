@@ -51,7 +51,7 @@ class Primary:
         request = dns.message.from_wire(wire, keyring=self.key)
         response = dns.message.make_response(request)
         response.use_tsig(self.key)
-        response.request_mac = request.mac
+        response.request_mac = request.mac or b""
         response.set_rcode(self.rcode)
         if request.opcode() == dns.opcode.UPDATE and not self.rcode:
             self.updates.append(request)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address
+from typing import Any
 
 import dns.message
 import dns.rcode
@@ -142,11 +143,11 @@ def request() -> dns.update.UpdateMessage:
     return message
 
 
-def answer(asked: dns.message.Message, code: dns.rcode.Rcode = dns.rcode.NOERROR, **tsig: object) -> bytes:
+def answer(asked: dns.message.Message, code: dns.rcode.Rcode = dns.rcode.NOERROR, **tsig: Any) -> bytes:
     response = dns.message.make_response(asked)
     response.set_rcode(code)
     response.use_tsig(KEY, **tsig)
-    response.request_mac = asked.mac
+    response.request_mac = asked.mac or b""
     return response.to_wire()
 
 
