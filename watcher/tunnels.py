@@ -47,9 +47,13 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Tunnel:
-    """An established tunnel as charon lists it; `idle_s` counts from the last packet that came in, or its set-up."""
+    """An established tunnel as charon lists it.
+
+    ``ours``: this host called. ``idle_s`` counts from the last packet that came in, or the set-up.
+    """
 
     connection: str
+    ours: bool
     identity: str
     address: str
     remote: str
@@ -123,9 +127,9 @@ class Tunnels:
             for tunnel in _established(session):
                 if tunnel.identity != peer.identity or tunnel.address != str(peer.ula):
                     continue
-                if tunnel.connection == name and not self._is_at(tunnel, peer):
+                if tunnel.ours and not self._is_at(tunnel, peer):
                     _forget(session, name)  # the peer moved
-                elif tunnel.connection == name or tunnel.idle_s <= DPD_S:
+                elif tunnel.ours or tunnel.idle_s <= DPD_S:
                     # Our own is asked for life by charon when idle. One that the peer opened follows it by MOBIKE,
                     # whatever its DNS records say, and speaks for itself while there is traffic.
                     return "found"
@@ -238,6 +242,8 @@ def _established(session: vici.Session) -> Iterator[Tunnel]:
         for connection, sa in entry.items():
             if sa.get("state") != b"ESTABLISHED":
                 continue
+            # The connection's name does not tell: charon may take a call by any connection that fits the caller.
+            ours = sa.get("initiator") == b"yes"
             identity = sa.get("remote-id", b"").decode(errors="replace")
             remote = f"{sa.get('remote-host', b'').decode()}:{sa.get('remote-port', b'').decode()}"
             for child in sa.get("child-sas", {}).values():
@@ -247,4 +253,4 @@ def _established(session: vici.Session) -> Iterator[Tunnel]:
                 idle_s = min(float(child.get(key, b"inf")) for key in ("use-in", "install-time"))
                 for selector in child.get("remote-ts", ()):
                     address = selector.decode().removesuffix("/128")
-                    yield Tunnel(connection, identity, address, remote, idle_s)
+                    yield Tunnel(connection, ours, identity, address, remote, idle_s)

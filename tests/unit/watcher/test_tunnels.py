@@ -49,6 +49,7 @@ class Charon:
     def establish(self, name: str, **changes: Any) -> None:
         sa = {
             "state": b"ESTABLISHED",
+            **({"initiator": b"yes"} if name.startswith("peer-") else {}),
             "remote-id": b"imac.bob.members.example",
             "remote-host": b"203.0.113.101",
             "remote-port": b"41500",
@@ -117,6 +118,13 @@ async def test_the_second_time_it_is_there(tunnels: Tunnels, charon: Charon) -> 
 
 async def test_one_that_the_peer_opened_is_taken_wherever_it_comes_from(tunnels: Tunnels, charon: Charon) -> None:
     charon.establish("btmm-in", **{"remote-port": b"24629"})
+    assert await tunnels.async_ensure(IMAC) == "found"
+    assert not charon.calls
+
+
+async def test_one_that_the_peer_opened_is_not_ours_by_its_name(tunnels: Tunnels, charon: Charon) -> None:
+    """After a restart charon still has our connection from before, and takes the peer's call by it."""
+    charon.establish("peer-imac", **{"initiator": b"no", "remote-port": b"28120"})
     assert await tunnels.async_ensure(IMAC) == "found"
     assert not charon.calls
 
