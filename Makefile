@@ -24,8 +24,9 @@ demo: images ## enrol a rehearsal fleet and reach a NATed host by name
 	$(DEMO) ansible-playbook -i inventories/lab site.yml
 	$(DEMO) python -m tests.e2e.demo
 
-demo-down: ## remove the rehearsal fleet of `make demo`
+demo-down: ## remove the rehearsal fleet of `make demo`, and the images
 	$(DEMO) lab/lab down
+	lab/lab image --remove
 
 lint: $(READY) ## ruff, mypy, yamllint, ansible-lint
 	ruff format --check .

@@ -16,6 +16,7 @@ import dns.opcode
 import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
+import dns.rrset
 from ansible_collections.btmm.fleet.plugins.module_utils import names
 from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
@@ -40,6 +41,7 @@ TTL_REST = 5
 # After a failed set-up a resolver asks again at once, several times: all of that is one attempt.
 _FAILURE_LASTS_S = 2.0
 
+_ADDRESSES = frozenset((dns.rdatatype.A, dns.rdatatype.AAAA))
 _TRANSFERS = frozenset((dns.rdatatype.AXFR, dns.rdatatype.IXFR))
 
 
@@ -78,6 +80,12 @@ class Magic:
         return answer
 
     async def _async_fill(self, answer: Message, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> None:
+        if name == self._config.host_name and rdtype in _ADDRESSES:
+            # Known here: one's own name needs no zone server, which may be away.
+            if rdtype == dns.rdatatype.AAAA:
+                ula = str(self._config.host.ula)
+                answer.answer.append(dns.rrset.from_text(name, TTL_REST, dns.rdataclass.IN, rdtype, ula))
+            return
         # A host's endpoint is asked together with its address: one round trip less before the tunnel.
         label = self._host_label(name) if rdtype == dns.rdatatype.AAAA else None
         endpoint = asyncio.create_task(self._async_endpoint(label)) if label else None

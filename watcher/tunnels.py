@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger(__name__)
 
 VICI_SOCKET = "/run/charon.vici"
+DPD_S = 30  # silence after which charon asks a peer that we called whether it lives
 _CHARON_RETRY_S = 5.0
 SETUP_TIMEOUT_S = 4  # an application waits for its address meanwhile
 
@@ -46,12 +47,17 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Tunnel:
-    """An established tunnel as charon lists it."""
+    """An established tunnel as charon lists it.
+
+    ``ours``: this host called. ``idle_s`` counts from the last packet that came in, or the set-up.
+    """
 
     connection: str
+    ours: bool
     identity: str
     address: str
     remote: str
+    idle_s: float
 
 
 class Tunnels:
@@ -116,15 +122,21 @@ class Tunnels:
 
     def _ensure(self, peer: Peer) -> str:
         name = f"peer-{peer.label}"
+        doubtful = False  # a tunnel that a peer opened before it crashed looks like any other that is idle
         with _session() as session:
             for tunnel in _established(session):
                 if tunnel.identity != peer.identity or tunnel.address != str(peer.ula):
                     continue
-                if tunnel.connection != name or peer.outer is None or self._is_at(tunnel, peer):
-                    # One that the peer opened follows the peer by MOBIKE, whatever its DNS records say.
+                if tunnel.ours and not self._is_at(tunnel, peer):
+                    _forget(session, name)  # the peer moved
+                elif tunnel.ours or tunnel.idle_s <= DPD_S:
+                    # Our own is asked for life by charon when idle. One that the peer opened follows it by MOBIKE,
+                    # whatever its DNS records say, and speaks for itself while there is traffic.
                     return "found"
-                # The peer moved.
-                _forget(session, name)
+                else:
+                    doubtful = True
+            if peer.outer is None and doubtful:
+                return "found"
             if peer.outer is None:
                 raise TunnelError(f"{peer.identity} publishes no tunnel endpoint: see 'btmm status' on it")
             try:
@@ -135,6 +147,8 @@ class Tunnels:
             except _command_error() as err:
                 # Charon would go on trying after its answer, and a second attempt would run beside the first.
                 _forget(session, name)
+                if doubtful:
+                    return "found"
                 raise TunnelError(
                     f"no tunnel to {peer.identity} at {peer.outer.address}:{peer.outer.port} ({err}):"
                     " see 'journalctl -u strongswan' here and there"
@@ -147,15 +161,18 @@ class Tunnels:
         What charon was told counts, not the port it sees now: that one changes when the peer's NAT forgets a flow.
         """
         loaded = self._loaded.get(peer.label)
-        if loaded is not None:
+        if loaded is not None and peer.outer is not None:
             return loaded == peer.outer
-        return peer.outer is not None and tunnel.remote == f"{peer.outer.address}:{peer.outer.port}"
+        return peer.outer is None or tunnel.remote == f"{peer.outer.address}:{peer.outer.port}"
 
     def _connection(self, name: str, peer: Peer) -> dict[str, Any]:
         if peer.outer is None:
             raise TunnelError(f"{peer.identity} publishes no tunnel endpoint")
-        certificate = self._config.certificate.read_bytes()
-        authority = self._config.ca.read_bytes()
+        try:
+            certificate = self._config.certificate.read_bytes()
+            authority = self._config.ca.read_bytes()
+        except OSError as err:
+            raise TunnelError(f"{err.filename} can't be read ({err.strerror}): run the identity role again") from err
         child = {
             "local_ts": [f"{self._config.host.ula}/128"],
             "remote_ts": [f"{peer.ula}/128"],
@@ -174,7 +191,7 @@ class Tunnels:
                 "encap": "yes",
                 "mobike": "yes",
                 "unique": "replace",
-                "dpd_delay": "30s",
+                "dpd_delay": f"{DPD_S}s",
                 "proposals": _IKE_PROPOSALS,
                 "local": {
                     "auth": "pubkey",
@@ -225,11 +242,15 @@ def _established(session: vici.Session) -> Iterator[Tunnel]:
         for connection, sa in entry.items():
             if sa.get("state") != b"ESTABLISHED":
                 continue
+            # The connection's name does not tell: charon may take a call by any connection that fits the caller.
+            ours = sa.get("initiator") == b"yes"
             identity = sa.get("remote-id", b"").decode(errors="replace")
             remote = f"{sa.get('remote-host', b'').decode()}:{sa.get('remote-port', b'').decode()}"
             for child in sa.get("child-sas", {}).values():
                 if child.get("state") != b"INSTALLED":
                     continue
+                # `use-in` is missing until the first packet.
+                idle_s = min(float(child.get(key, b"inf")) for key in ("use-in", "install-time"))
                 for selector in child.get("remote-ts", ()):
                     address = selector.decode().removesuffix("/128")
-                    yield Tunnel(connection, identity, address, remote)
+                    yield Tunnel(connection, ours, identity, address, remote, idle_s)

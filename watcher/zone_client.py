@@ -159,7 +159,8 @@ class _Channel:
             else:
                 self._first = index
                 return _Connection(*streams)
-        raise ZoneServerError(f"{self.where} can't be reached: {', '.join(dict.fromkeys(causes))}")
+        why = ", ".join(dict.fromkeys(causes))
+        raise ZoneServerError(f"{self.where} can't be reached: {why}; see that it runs, and lets us in there")
 
 
 class _Connection:

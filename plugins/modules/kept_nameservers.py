@@ -76,6 +76,7 @@ def keep(path: Path, kept: Path, drop_in: Path, module: AnsibleModule) -> None:
     found = parse(text or "")
     if text is None or not found.servers:
         module.exit_json(changed=False, nameservers=[])
+        return  # for the type checker: exit_json has left
     before = drop_in.read_text(encoding="utf-8") if drop_in.exists() else ""
     changed = before != found.drop_in() or not kept.exists() or kept.read_text(encoding="utf-8") != text
     if changed and not module.check_mode:

@@ -121,6 +121,7 @@ class Fleet:
             "exec",
             f"btmm-{self.name}",
             "tcpdump",
+            "--immediate-mode",  # else up to a second of packets is lost at the end
             "-U",
             "-n",
             "-i",

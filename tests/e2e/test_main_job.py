@@ -86,3 +86,10 @@ def test_ula_survives_a_reboot(fleet: Fleet) -> None:
     fleet.lab("restart", "imac")
     assert proof.ula(fleet, "imac") == before
     proof.fetch(fleet, "macbook", "imac")
+
+
+@pytest.mark.parametrize("tag", ["tunnel", "services", "watcher"])
+def test_a_part_alone_changes_nothing_else(fleet: Fleet, tag: str) -> None:
+    run = fleet.playbook("site.yml", "--tags", tag)
+    assert run.code == 0, run.output
+    assert not any(counts.changed for counts in run.recap.values()), run.output

@@ -12,6 +12,7 @@ import dns.message
 import dns.name
 import dns.opcode
 import dns.rcode
+import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 import pytest
@@ -180,6 +181,15 @@ async def test_a_zone_server_that_is_away_is_told(rig: Rig) -> None:
     assert "can't be reached" in str(answer.options[0])
 
 
+async def test_the_own_name_is_answered_while_the_zone_server_is_away(rig: Rig, config: Config) -> None:
+    rig.zone.down = True
+    answer = await rig.ask(f"macbook.{ZONE}")
+    assert [str(rdata) for rdata in answer.answer[0]] == [str(config.host.ula)]
+    empty = await rig.ask(f"macbook.{ZONE}", "A")
+    assert empty.rcode() == dns.rcode.NOERROR
+    assert not empty.answer
+
+
 @pytest.mark.parametrize(
     ("name", "kind"),
     [("example.com", "AAAA"), ("members.example", "NS"), (ZONE, "AXFR"), (ZONE, "IXFR"), ("2.ip6.arpa", "PTR")],
@@ -203,5 +213,5 @@ async def test_only_queries_with_one_question(rig: Rig) -> None:
     query.set_opcode(dns.opcode.NOTIFY)
     assert (await rig.magic.async_answer(query)).rcode() == dns.rcode.NOTIMP
     query = dns.message.make_query(ZONE, "SOA")
-    query.question.append(dns.rrset.RRset(dns.name.from_text(f"imac.{ZONE}"), 1, 28))
+    query.question.append(dns.rrset.RRset(dns.name.from_text(f"imac.{ZONE}"), dns.rdataclass.IN, dns.rdatatype.AAAA))
     assert (await rig.magic.async_answer(query)).rcode() == dns.rcode.FORMERR

@@ -26,6 +26,16 @@ OUTER = Endpoint(IPv4Address("203.0.113.101"), 41500)
 IMAC = Peer("imac", "imac.bob.members.example", IPv6Address("fd12:3456:789a::2"), OUTER)
 
 
+def child(**changes: bytes) -> dict[str, Any]:
+    return {
+        "state": b"INSTALLED",
+        "remote-ts": [b"fd12:3456:789a::2/128"],
+        "install-time": b"100",
+        "use-in": b"1",
+        **changes,
+    }
+
+
 class Charon:
     """Keeps loaded connections and established SAs, as vici shows them."""
 
@@ -39,10 +49,11 @@ class Charon:
     def establish(self, name: str, **changes: Any) -> None:
         sa = {
             "state": b"ESTABLISHED",
+            **({"initiator": b"yes"} if name.startswith("peer-") else {}),
             "remote-id": b"imac.bob.members.example",
             "remote-host": b"203.0.113.101",
             "remote-port": b"41500",
-            "child-sas": {f"{name}-1": {"state": b"INSTALLED", "remote-ts": [b"fd12:3456:789a::2/128"]}},
+            "child-sas": {f"{name}-1": child()},
         }
         self.sas.append({name: {**sa, **changes}})
 
@@ -111,6 +122,39 @@ async def test_one_that_the_peer_opened_is_taken_wherever_it_comes_from(tunnels:
     assert not charon.calls
 
 
+async def test_one_that_the_peer_opened_is_not_ours_by_its_name(tunnels: Tunnels, charon: Charon) -> None:
+    """After a restart charon still has our connection from before, and takes the peer's call by it."""
+    charon.establish("peer-imac", **{"initiator": b"no", "remote-port": b"28120"})
+    assert await tunnels.async_ensure(IMAC) == "found"
+    assert not charon.calls
+
+
+async def test_one_that_the_peer_opened_and_left_idle_is_tried(tunnels: Tunnels, charon: Charon) -> None:
+    charon.establish("btmm-in", **{"child-sas": {"x": child(**{"use-in": b"31"})}})
+    assert await tunnels.async_ensure(IMAC) == "opened"
+
+
+async def test_when_the_trial_fails_the_idle_one_is_better_than_none(tunnels: Tunnels, charon: Charon) -> None:
+    idle = child()
+    del idle["use-in"]
+    charon.establish("btmm-in", **{"child-sas": {"x": idle}})
+    charon.refusing = True
+    assert await tunnels.async_ensure(IMAC) == "found"
+    assert await tunnels.async_ensure(Peer("imac", IMAC.identity, IMAC.ula, None)) == "found"
+
+
+async def test_our_own_idle_one_is_charons_to_check(tunnels: Tunnels, charon: Charon) -> None:
+    charon.establish("peer-imac", **{"child-sas": {"x": child(**{"use-in": b"3000"})}})
+    assert await tunnels.async_ensure(IMAC) == "found"
+
+
+async def test_a_certificate_that_cannot_be_read_is_named(tunnels: Tunnels, charon: Charon, config: Config) -> None:
+    config.certificate.unlink()
+    with pytest.raises(TunnelError, match=r"host\.pem can't be read"):
+        await tunnels.async_ensure(IMAC)
+    assert not charon.calls
+
+
 async def test_a_peer_that_moved_is_called_anew(tunnels: Tunnels, charon: Charon) -> None:
     await tunnels.async_ensure(IMAC)
     moved = Peer("imac", IMAC.identity, IMAC.ula, Endpoint(IPv4Address("203.0.113.102"), 4500))
@@ -136,8 +180,8 @@ async def test_after_a_restart_what_charon_sees_decides(tunnels: Tunnels, charon
         {"state": b"CONNECTING"},
         {"remote-id": b"mini.bob.members.example"},
         {"child-sas": {}},
-        {"child-sas": {"x": {"state": b"INSTALLED", "remote-ts": [b"fd12:3456:789a::3/128"]}}},
-        {"child-sas": {"x": {"state": b"REKEYED", "remote-ts": [b"fd12:3456:789a::2/128"]}}},
+        {"child-sas": {"x": {**child(), "remote-ts": [b"fd12:3456:789a::3/128"]}}},
+        {"child-sas": {"x": child(state=b"REKEYED")}},
     ],
 )
 async def test_what_does_not_carry_traffic_to_the_peer_does_not_count(
