@@ -30,7 +30,7 @@ ZONE = names.parse_zone("bob.members.example")
 REVERSE = names.parse_zone("a.9.8.7.6.5.4.3.2.1.d.f.ip6.arpa")
 KEY = dns.tsig.Key("_admin.bob.members.example.", SECRET, "hmac-sha256")
 OUTER = records.Endpoint(IPv4Address("203.0.113.101"), 4500)
-NOW = datetime.now(UTC)
+
 REST = ["@ 60 NS zone", "zone 60 A 203.0.113.10", "_dns-update-tls._tcp 7200 SRV 0 0 853 zone"]
 
 
@@ -51,7 +51,7 @@ IMAC, MINI, AIR = host("imac", 1, "ssh", "http"), host("mini", 2, "ssh"), host("
 
 
 def published(described: records.Host, age_s: float | None, lease_s: int = 7200) -> list[Record]:
-    trace = None if age_s is None else Trace(NOW - timedelta(seconds=age_s), lease_s)
+    trace = None if age_s is None else Trace(datetime.now(UTC) - timedelta(seconds=age_s), lease_s)
     return [*records.host_records(described, OUTER, trace)]
 
 
