@@ -32,7 +32,7 @@ HOST = records.host_from_config(
         "services": [{"type": "ssh", "port": 22}],
     }
 )
-RECORDS = records.host_records(HOST, records.Endpoint(IPv4Address("203.0.113.101"), 61234))
+RECORDS = records.host_records(HOST, records.Reach((records.Endpoint(IPv4Address("203.0.113.101"), 61234),)))
 KEY = dns.tsig.Key("imac.bob.members.example.", SECRET, "hmac-sha256")
 
 # Checked against BIND 9.18, which takes both messages.
