@@ -10,6 +10,7 @@ import math
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
+from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint, Reach
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 
 from . import clock, netlink, uplink
@@ -18,6 +19,7 @@ from .errors import LinkError, PortMapError, WatcherError, ZoneServerError
 from .link import NAME, Link
 from .magic import Magic
 from .portmap.mapper import Mapper
+from .portmap.mapping import TUNNEL_PORT
 from .publish import Publisher
 from .status import now
 from .stub import Stub
@@ -211,7 +213,7 @@ class Instance:
         gateway = None if mapping.method == "none" else str(link.gateway)
         if self._status.set(outer=outer, mapping={"method": mapping.method, "gateway": gateway}):
             _LOGGER.info("reached from outside at %s (mapping: %s)", outer, mapping.method)
-        if await self._publisher.async_publish(mapping.outer):
+        if await self._publisher.async_publish(_reach(link, mapping)):
             _LOGGER.info("published in %s", self._config.zone)
             self._status.set(published={"time": now(), "outer": outer})
         self._tell("reach", None)
@@ -244,6 +246,13 @@ class Instance:
                 for t in tunnels
             ]
         )
+
+
+def _reach(link: Uplink, mapping: Mapping) -> Reach:
+    # Behind a NAT the own address is a way, too: for peers on the same LAN, whom the router may not send back in.
+    own = link.address
+    inner = Endpoint(own, TUNNEL_PORT) if own is not None and mapping.outer.address != own else None
+    return Reach(direct=(mapping.outer,), lan=inner)
 
 
 def _describe(link: Uplink | None) -> str:

@@ -12,8 +12,8 @@ import dns.name
 from ansible_collections.btmm.fleet.plugins.module_utils import lease
 from ansible_collections.btmm.fleet.plugins.module_utils.names import lease_name
 from ansible_collections.btmm.fleet.plugins.module_utils.records import (
-    Endpoint,
     InvalidRecord,
+    Reach,
     Record,
     host_records,
     reverse_record,
@@ -50,7 +50,7 @@ class Publisher:
         """Have the next `async_publish` send all, as after a sleep or a step of the time of day."""
         self._known.clear()
 
-    async def async_publish(self, outer: Endpoint) -> bool:
+    async def async_publish(self, reach: Reach) -> bool:
         """Bring both zones to what the host is now; tell whether anything had to be sent.
 
         The first call of a process always sends: the zone may have changed while nobody looked. So does the call that
@@ -65,7 +65,7 @@ class Publisher:
             self._known.clear()
         trace = lease.Trace(datetime.now(UTC), self._lease.lease_s)
         return await self._async_bring(
-            {self._config.zone: host_records(host, outer, trace), self._config.reverse_zone: (reverse_record(host),)}
+            {self._config.zone: host_records(host, reach, trace), self._config.reverse_zone: (reverse_record(host),)}
         )
 
     async def async_withdraw(self) -> bool:

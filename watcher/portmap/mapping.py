@@ -59,7 +59,7 @@ class Mapping:
             return None
         return DoubleNatError(
             f"the gateway says that its outer address is {self.outer.address}, but from outside it is {observed}, so"
-            " another NAT stands between: put one of the two in bridge mode, or ask the provider for a public IPv4 address"
+            " another NAT stands between: put one of them in bridge mode, or ask the provider for a public IPv4 address"
         )
 
 
