@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from .mapping import LIFETIME_S, TUNNEL_PORT, Grant, check_outer
 
 if TYPE_CHECKING:
     from .gateway import Gateway
+    from .mapping import Method
     from .store import Memory
 
 
@@ -52,13 +54,14 @@ async def async_map(gateway: Gateway, own: IPv4Address, memory: Memory) -> Grant
         check_outer(gateway.address, outer)
     except PortMapError:
         # Only the mapping tells the address; it leads nowhere, so it should not stay.
-        await async_delete(gateway, own, memory)
+        with contextlib.suppress(PortMapError):
+            await async_delete(gateway, own, memory, "pcp")
         raise
     _check_grant(gateway, reply.external_port, reply.lifetime_s)
     return Grant("pcp", Endpoint(outer, reply.external_port), reply.lifetime_s, reply.epoch_s)
 
 
-async def async_delete(gateway: Gateway, own: IPv4Address, memory: Memory) -> None:
+async def async_delete(gateway: Gateway, own: IPv4Address, memory: Memory, method: Method) -> None:
     """Delete the mapping (RFC 6887 section 15, RFC 6886 section 3.4).
 
     Raises:
@@ -66,7 +69,7 @@ async def async_delete(gateway: Gateway, own: IPv4Address, memory: Memory) -> No
     """
     nonce = bytes.fromhex(memory.nonce)
     try:
-        if memory.method == "pcp":
+        if method == "pcp":
             try:
                 await gateway.async_ask(
                     pcp.map_request(own, nonce, TUNNEL_PORT, 0, 0),
