@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.btmm.fleet.plugins.module_utils import natpmp, pcp
 from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint
 
-from ..errors import DoubleNatError, PortMapError, SilentGatewayError
+from ..errors import CarrierNatError, DoubleNatError, PortMapError
 from .mapping import LIFETIME_S, TUNNEL_PORT, Grant, check_outer
 
 if TYPE_CHECKING:
@@ -101,8 +101,10 @@ async def _async_refused(gateway: Gateway, own: IPv4Address, memory: Memory, err
         raise _no_uplink(gateway, err, err.lifetime_s) from err
     try:
         return await _async_nat_pmp(gateway, memory)
-    except SilentGatewayError:
-        raise _refused(gateway, err, err.lifetime_s) from err
+    except (DoubleNatError, CarrierNatError):
+        raise
+    except PortMapError:
+        raise _refused(gateway, err, err.lifetime_s) from err  # it says more than NAT-PMP can
 
 
 async def _async_nat_pmp(gateway: Gateway, memory: Memory, address: natpmp.AddressReply | None = None) -> Grant:
