@@ -21,7 +21,7 @@ from .secondary import Secondary, State
 from .upstream import Primary, Upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
     from dns.name import Name
     from dns.rdataclass import RdataClass
@@ -46,17 +46,22 @@ class Mirror:
         self._tasks: dict[tuple[bytes, ...], asyncio.Task[None]] = {}
         self._callbacks: list[Callback] = []
 
-    def add(self, zone: Name, primary: Primary) -> None:
-        """Begin to keep a zone: from now on it is one that `zone_of` tells, though it may be empty for a moment."""
-        key = folded(zone)
-        secondary = self._zones[key] = Secondary(zone, Upstream(primary), self._told, self._on_state)
-        self._tasks[key] = asyncio.get_running_loop().create_task(secondary.async_run())
+    def keep(self, zones: Mapping[Name, Primary]) -> None:
+        """Keep these zones and no others: `zone_of` tells them at once, though they may be empty for a moment.
 
-    def remove(self, zone: Name) -> None:
-        """Forget a zone. Nobody is told of its records' end: who asks `zone_of` from now on gets None."""
-        key = folded(zone)
-        del self._zones[key]
-        self._tasks.pop(key).cancel()
+        What a zone held stays when only its primary is another one. Nobody is told of the end of a zone's records: who
+        asks `zone_of` from now on gets None.
+        """
+        wanted = {folded(zone): (zone, primary) for zone, primary in zones.items()}
+        for key in self._zones.keys() - wanted.keys():
+            del self._zones[key]
+            self._tasks.pop(key).cancel()
+        for key, (zone, primary) in wanted.items():
+            if key in self._zones:
+                self._zones[key].move(primary)
+            else:
+                secondary = self._zones[key] = Secondary(zone, Upstream(primary), self._told, self._on_state)
+                self._tasks[key] = asyncio.get_running_loop().create_task(secondary.async_run())
 
     def zone_of(self, name: Name) -> Name | None:
         """Return the zone that a name is in, the closest one; None when it is in none of ours."""
@@ -107,9 +112,8 @@ class Mirror:
 
     async def async_stop(self) -> None:
         """Forget all zones and close the connections."""
-        tasks: Iterable[asyncio.Task[None]] = tuple(self._tasks.values())
-        for zone in self.zones:
-            self.remove(zone)
+        tasks = tuple(self._tasks.values())
+        self.keep({})
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _told(self, changes: tuple[Change, ...]) -> None:

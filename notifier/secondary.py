@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .content import Change
     from .transfer import Transfer
-    from .upstream import Upstream
+    from .upstream import Primary, Upstream
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -77,6 +77,11 @@ class Secondary:
         self._next_unsigned = 0.0
         self._contact = 0.0  # when the primary last answered, monotonic seconds
         self.state = State(None, stale=True, expired=False, since=_now(), error=None)
+
+    def move(self, primary: Primary) -> None:
+        """Fetch from another primary, or with another key, from now on."""
+        if self._upstream.move(primary):
+            self._tell()
 
     def notice(self, serial: int | None, *, signed: bool) -> None:
         """Take note that the primary has something new; a signed one that has nothing new is forgotten."""

@@ -84,6 +84,15 @@ class Upstream:
         await self._async_ask(question, transfer)
         return transfer
 
+    def move(self, primary: Primary) -> bool:
+        """Ask another primary from the next question on; return whether it is another one."""
+        moved = primary != self._primary
+        if moved:
+            self._primary = primary
+            if not self._lock.locked():
+                self.close()
+        return moved
+
     def close(self) -> None:
         """Give the connection up."""
         if self._streams is not None:

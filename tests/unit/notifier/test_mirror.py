@@ -98,8 +98,7 @@ async def mirroring(directory: Path, *, serial: int = 1, expire: int = 1209600) 
         await listener.async_start(ADDRESS, port)
         mirror.subscribe(told)
         primary = Primary("zone.bob.members.example", (ADDRESS,), named.tls_port, owner.ca, named.key)
-        for zone in (ZONE, REVERSE):
-            mirror.add(zone, primary)
+        mirror.keep({ZONE: primary, REVERSE: primary})
         both = Both(named, mirror, told)
         try:
             await both.async_until(
