@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import json
 import logging
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.btmm.fleet.plugins.module_utils.atomic import write_atomic
 
-_LOGGER = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from pathlib import Path
 
-STATE_DIR = Path("/var/lib/btmm")
+_LOGGER = logging.getLogger(__name__)
 
 
 def read(path: Path) -> dict[str, Any]:
