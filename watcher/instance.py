@@ -16,7 +16,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateErr
 from . import clock, netlink, uplink
 from .backoff import Backoff, is_final
 from .errors import LinkError, PortMapError, WatcherError, ZoneServerError
-from .link import NAME, Link
+from .link import Link
 from .magic import Magic
 from .portmap.mapper import Mapper
 from .portmap.mapping import TUNNEL_PORT
@@ -27,26 +27,27 @@ from .tunnels import Tunnels
 from .zone_client import ZoneClient
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .config import Config
+    from .places import Places
     from .portmap.mapping import Mapping
     from .status import Status
     from .uplink import Uplink
 
 _LOGGER = logging.getLogger(__name__)
 
+SLEEP_WITHIN_S = 8.0  # `btmm sleep` waits for 10 s, as Apple's daemon held up a suspend at most (`facts` 5.4)
+
 
 class Instance:
     """Holds the parts together; `settled` is set once the first attempt to publish has ended, well or badly."""
 
-    def __init__(self, config: Config, status: Status, state_dir: Path) -> None:
+    def __init__(self, config: Config, status: Status, places: Places) -> None:
         self.settled = asyncio.Event()
         self._config = config
         self._status = status
         self._client = ZoneClient(config)
-        self._publisher = Publisher(config, self._client, state_dir)
-        self._mapper = Mapper(state_dir, self._gateway_changed)
+        self._publisher = Publisher(config, self._client, places.state)
+        self._mapper = Mapper(places.shared, self._gateway_changed)
         self._tunnels = Tunnels(config, self._peers_changed)
         self._stub = Stub(Magic(config, self._client, self._tunnels).async_answer)
         self._link = Link()
@@ -56,7 +57,7 @@ class Instance:
         self._listing: asyncio.Task[None] | None = None
         self._uplink: Uplink | None = None
         self._mapping: Mapping | None = None
-        self._asleep = False
+        self._sleeping: asyncio.Task[None] | None = None
         self._faults: dict[str, Exception] = {}
         servers = [ip_address(text) for text in config.server.addresses]
         self._toward = next((a for a in servers if isinstance(a, IPv4Address)), uplink.FAR4)
@@ -72,13 +73,14 @@ class Instance:
             outer=None,
             mapping=None,
             names=None,
+            asleep=False,
             peers=[],
         )
         try:
             await self._stub.async_start(self._config.stub_address, self._config.stub_port)
             if self._config.resolved:
                 await self._link.async_open(self._config)
-            via = f"systemd-resolved on {NAME}" if self._config.resolved else "the stub only"
+            via = f"systemd-resolved on {self._config.link_name}" if self._config.resolved else "the stub only"
             self._status.set(names=via)
         except LinkError as err:
             self._tell("names", err)
@@ -94,6 +96,8 @@ class Instance:
             if watch is not None:
                 watch.close()
         await self._async_halt()
+        if self._sleeping is not None:
+            self._sleeping.cancel()
         self._mapper.close()
         self._tunnels.stop()
         if self._listing is not None:
@@ -112,22 +116,25 @@ class Instance:
             _LOGGER.warning("not withdrawn: %s", err)
         await self._mapper.async_release()
 
-    async def async_sleep(self) -> None:
-        """Leave the zone before the host sleeps: nobody answers for it then (`facts` 5.4); `wake` ends it."""
-        _LOGGER.info("going to sleep")
-        self._asleep = True
-        await self.async_withdraw()
-        self._client.drop()
-        self._mapping = None
-        self._status.set(outer=None, mapping=None, published=None, asleep=True)
+    def sleep(self) -> None:
+        """Leave the zone before the host sleeps, when nobody answers for it (`facts` 5.4); `wake` ends it."""
+        if self._sleeping is None:
+            _LOGGER.info("going to sleep")
+            self._sleeping = asyncio.create_task(self._async_sleep())
 
     def wake(self) -> None:
         """Come back, as after a change of the network."""
-        if not self._asleep:
-            return
-        _LOGGER.info("awake")
-        self._status.set(asleep=False)
-        self._start_over()
+        if self._sleeping is not None:
+            _LOGGER.info("awake")
+            self._start_over()
+
+    async def _async_sleep(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SLEEP_WITHIN_S):
+                await self.async_withdraw()
+        self._client.drop()
+        self._mapping = None
+        self._status.set(outer=None, mapping=None, published=None, asleep=True)
 
     async def _async_halt(self) -> None:
         if self._reaching is not None:
@@ -137,7 +144,7 @@ class Instance:
 
     def _network_changed(self) -> None:
         link = uplink.find(self._toward, self._toward6)
-        if link == self._uplink or self._asleep:
+        if link == self._uplink or self._sleeping is not None:
             return
         _LOGGER.info("network changed: %s", _describe(link))
         self._start_over()
@@ -156,12 +163,15 @@ class Instance:
             _LOGGER.info("slept for %.0f s", leap.slept_s)
             self._mapper.doubt()
             self._publisher.doubt()
-        if not self._asleep or leap.slept_s >= clock.LEAP_S:
+        if self._sleeping is None or leap.slept_s >= clock.LEAP_S:
             self._start_over()
 
     def _start_over(self) -> None:
         """Look at the network again, map, publish; connections of before are not trusted."""
-        self._asleep = False
+        if self._sleeping is not None:
+            self._sleeping.cancel()
+            self._sleeping = None
+            self._status.set(asleep=False)
         self._uplink = uplink.find(self._toward, self._toward6)
         self._mapping = None
         self._client.drop()

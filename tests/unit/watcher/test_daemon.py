@@ -17,11 +17,12 @@ import pytest
 from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint
 from ansible_collections.btmm.fleet.plugins.module_utils.update import BadKey
 
+from watcher import clock, netlink, sleep, tunnels, uplink
 from watcher import instance as instance_module
-from watcher import netlink, tunnels, uplink
-from watcher.clock import boottime
+from watcher.clock import Leap, boottime
 from watcher.daemon import Daemon
 from watcher.errors import AlreadyRunningError, PortMapError
+from watcher.places import STATUS_FILE, Places
 from watcher.portmap.mapping import Mapping
 from watcher.uplink import Uplink
 
@@ -39,12 +40,14 @@ class World:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.places = Places(directory, directory, directory, directory.parent)
         self.link: Uplink | None = Uplink(IPv4Address("192.168.10.10"), IPv4Address("192.168.10.1"))
         self.outer = Endpoint(IPv4Address("203.0.113.101"), 4500)
         self.no_mapping = False
         self.bad_key = False
         self.updates: list[str] = []
         self.released = 0
+        self.doubted = 0
         self.notified: list[str] = []
 
     async def async_exchange(self, message: Message) -> Message:
@@ -74,7 +77,12 @@ class World:
         self.released += 1
 
     def doubt(self) -> None:
-        pass
+        self.doubted += 1
+
+    def watch_clock(self, leapt: Callable[[Leap], None]) -> World:
+        """Stand in for the kernel's timer: the test calls `leapt`."""
+        self.leapt = leapt
+        return self
 
     @property
     def status(self) -> dict[str, Any]:
@@ -99,11 +107,14 @@ def _free_port() -> int:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    written(tmp_path, stub={"address": "127.0.0.1", "port": _free_port()})
-    world = World(tmp_path)
+    directory = tmp_path / "bob.members.example"
+    directory.mkdir()
+    written(directory, stub={"address": "127.0.0.1", "port": _free_port()})
+    world = World(directory)
     monkeypatch.setattr(instance_module, "ZoneClient", lambda _: world)
     monkeypatch.setattr(instance_module, "Mapper", lambda *_: world)
     monkeypatch.setattr(netlink, "Watch", world.watch)
+    monkeypatch.setattr(clock, "Watch", world.watch_clock)
     monkeypatch.setattr(uplink, "find", lambda *_: world.link)
     monkeypatch.setattr(tunnels, "VICI_SOCKET", str(tmp_path / "no-charon"))
     return world
@@ -131,14 +142,14 @@ async def notifications(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Asyn
 @pytest.fixture
 async def running(world: World, notifications: list[str]) -> AsyncIterator[World]:
     world.notified = notifications
-    task = asyncio.create_task(Daemon(world.directory, world.directory, world.directory).async_run())
+    task = asyncio.create_task(Daemon(world.places).async_run())
     yield world
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.wait_for(task, 5)
 
 
 async def test_published_ready_and_withdrawn_at_the_end(world: World, notifications: list[str]) -> None:
-    task = asyncio.create_task(Daemon(world.directory, world.directory, world.directory).async_run())
+    task = asyncio.create_task(Daemon(world.places).async_run())
     await world.until(lambda: "READY=1" in notifications)
     assert world.status["published"]
     assert (world.status["outer"], world.status["error"]) == ("203.0.113.101:4500", None)
@@ -147,6 +158,41 @@ async def test_published_ready_and_withdrawn_at_the_end(world: World, notificati
     await asyncio.wait_for(task, 5)
     assert len(world.updates) == 4
     assert world.released == 1
+
+
+async def test_before_a_suspend_the_host_leaves_and_comes_back_after_it(running: World) -> None:
+    await running.until(lambda: running.status.get("published"))
+    running.updates.clear()
+    file = running.places.run / STATUS_FILE
+    assert await asyncio.to_thread(sleep.tell, [file], asleep=True)
+    assert (running.status["asleep"], running.status["outer"], running.released) == (True, None, 1)
+    assert len(running.updates) == 2
+    running.link = None
+    running.changed()  # the network goes down before the kernel does
+    await asyncio.sleep(0.05)
+    assert running.status["error"] is None
+    running.link = Uplink(IPv4Address("192.168.20.10"), IPv4Address("192.168.20.1"))
+    await asyncio.to_thread(sleep.tell, [file], asleep=False)
+    await running.until(lambda: running.status.get("published") and not running.status["asleep"])
+    assert len(running.updates) == 4
+
+
+async def test_a_suspend_that_nobody_told_is_noticed_by_the_clock(
+    running: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await running.until(lambda: running.status.get("published"))
+    running.updates.clear()
+    running.leapt(Leap(3600.0, 0.0))
+    await running.until(lambda: len(running.updates) == 2)
+    assert running.doubted == 1
+
+
+async def test_after_a_step_of_the_time_of_day_the_trace_of_the_lease_is_written_again(running: World) -> None:
+    await running.until(lambda: running.status.get("published"))
+    running.updates.clear()
+    running.leapt(Leap(0.0, -86400.0))
+    await running.until(lambda: len(running.updates) == 2)
+    assert running.doubted == 0
 
 
 async def test_a_wrong_key_is_ready_and_tells_why(running: World) -> None:
@@ -186,7 +232,7 @@ async def test_a_stub_that_cannot_listen_stays_told(world: World, notifications:
     port = json.loads((world.directory / "watcher.json").read_text())["stub"]["port"]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", port))
-        task = asyncio.create_task(Daemon(world.directory, world.directory, world.directory).async_run())
+        task = asyncio.create_task(Daemon(world.places).async_run())
         await world.until(lambda: "READY=1" in notifications)
         assert "can't listen" in world.status["error"]
         assert world.status["published"]
@@ -195,7 +241,7 @@ async def test_a_stub_that_cannot_listen_stays_told(world: World, notifications:
 
 
 async def test_without_a_mapping_the_host_is_withdrawn(world: World, notifications: list[str]) -> None:
-    first = asyncio.create_task(Daemon(world.directory, world.directory, world.directory).async_run())
+    first = asyncio.create_task(Daemon(world.places).async_run())
     await world.until(lambda: "READY=1" in notifications)
     kept = (world.directory / "published.json").read_text()
     os.kill(os.getpid(), signal.SIGTERM)
@@ -204,7 +250,7 @@ async def test_without_a_mapping_the_host_is_withdrawn(world: World, notificatio
     (world.directory / "published.json").write_text(kept)
     world.updates.clear()
     world.no_mapping = True
-    second = asyncio.create_task(Daemon(world.directory, world.directory, world.directory).async_run())
+    second = asyncio.create_task(Daemon(world.places).async_run())
     await world.until(lambda: (world.status["error"] or "").endswith("the gateway refuses"))
     assert "ANY" in world.updates[-1]
     assert world.status["outer"] is None
@@ -224,5 +270,5 @@ async def test_a_move_is_followed(running: World) -> None:
 
 async def test_only_one_daemon(running: World) -> None:
     await running.until(lambda: running.status.get("published"))
-    with pytest.raises(AlreadyRunningError, match="this host needs only one"):
-        await Daemon(running.directory, running.directory, running.directory).async_run()
+    with pytest.raises(AlreadyRunningError, match="one is enough for a zone"):
+        await Daemon(running.places).async_run()
