@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The daemon's state for others: /run/btmm/status.json, rewritten on every change."""
+"""The daemon's state for others: /run/btmm/ZONE/status.json, rewritten on every change."""
 
 from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from . import notify, state
+from ansible_collections.btmm.fleet.plugins.module_utils import sd_notify
 
-RUN_DIR = Path("/run/btmm")
-FILE = "status.json"
+from . import state
+from .places import STATUS_FILE
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def now() -> str:
@@ -27,8 +29,8 @@ class Status:
     it).
     """
 
-    def __init__(self, directory: Path = RUN_DIR) -> None:
-        self._path = directory / FILE
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / STATUS_FILE
         self._values: dict[str, Any] = {"pid": os.getpid(), "started": now()}
 
     def set(self, **values: object) -> bool:
@@ -38,5 +40,5 @@ class Status:
         self._values.update(values)
         state.write(self._path, self._values, mode=0o644)
         error, outer = self._values.get("error"), self._values.get("outer")
-        notify.send("STATUS=" + (error or (f"reachable at {outer}" if outer else "starting")))
+        sd_notify.send("STATUS=" + (error or (f"reachable at {outer}" if outer else "starting")))
         return True
