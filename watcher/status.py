@@ -7,7 +7,9 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from . import notify, state
+from ansible_collections.btmm.fleet.plugins.module_utils import sd_notify
+
+from . import state
 from .places import STATUS_FILE
 
 if TYPE_CHECKING:
@@ -38,5 +40,5 @@ class Status:
         self._values.update(values)
         state.write(self._path, self._values, mode=0o644)
         error, outer = self._values.get("error"), self._values.get("outer")
-        notify.send("STATUS=" + (error or (f"reachable at {outer}" if outer else "starting")))
+        sd_notify.send("STATUS=" + (error or (f"reachable at {outer}" if outer else "starting")))
         return True

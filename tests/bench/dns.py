@@ -22,8 +22,8 @@ from ansible_collections.btmm.fleet.plugins.module_utils import names, records
 from ansible_collections.btmm.fleet.plugins.module_utils.publication import Wanted
 from ansible_collections.btmm.fleet.plugins.module_utils.publisher import publish
 
-from tests.bench.named import ADDRESS, SECRET, Named, serving, version
 from tests.bench.report import report
+from tests.named import ADDRESS, SECRET, Named, serving, version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,7 +56,7 @@ def descriptions() -> list[dict[str, Any]]:
 
 def wanted(described: Sequence[dict[str, Any]]) -> list[Wanted]:
     hosts = [records.host_from_config({**each, "zone": str(ZONE)}) for each in described]
-    return [Wanted(host.label, records.host_records(host, OUTER), host.label) for host in hosts]
+    return [Wanted(host.label, records.host_records(host, records.Reach((OUTER,))), host.label) for host in hosts]
 
 
 def seconds(work: Callable[[], object]) -> float:

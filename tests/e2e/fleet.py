@@ -55,6 +55,7 @@ class Fleet:
     """One fleet by its name; several may be up side by side."""
 
     name: str = field(default_factory=lambda: os.environ.get("BTMM_FLEET", "demo"))
+    inventory: str = "inventories/lab"
     variables: Mapping[str, str] = field(default_factory=dict)  # more of the environment, as BTMM_TOPOLOGY
 
     @property
@@ -65,11 +66,12 @@ class Fleet:
     @property
     def environment(self) -> dict[str, str]:
         """Environment in which the lab and Ansible mean this fleet."""
-        return {**os.environ, "BTMM_FLEET": self.name, **self.variables}
+        own = {"BTMM_FLEET": self.name, "BTMM_LAB_DIR": str(self.folder.parent)}
+        return {**os.environ, **own, **self.variables}
 
-    def lab(self, *arguments: str) -> str:
+    def lab(self, *arguments: str, timeout: float = 60) -> str:
         """Run one command of the lab."""
-        return self._run([str(ROOT / "lab" / "lab"), *arguments])
+        return self._run([str(ROOT / "lab" / "lab"), *arguments], timeout=timeout)
 
     def on(self, host: str, *command: str, timeout: float = 60) -> str:
         """Run a command on a host and return its output; CommandFailed when it fails."""
@@ -84,11 +86,9 @@ class Fleet:
         status: dict[str, dict[str, object]] = json.loads(self.lab("status", "--json"))["hosts"]
         return status
 
-    def playbook(
-        self, *arguments: str, variables: Mapping[str, object] | None = None, inventory: str = "inventories/lab"
-    ) -> Run:
+    def playbook(self, *arguments: str, variables: Mapping[str, object] | None = None) -> Run:
         """Run ansible-playbook on the fleet; a failed run is returned, not raised."""
-        command = ["ansible-playbook", "-i", inventory, *arguments]
+        command = ["ansible-playbook", "-i", self.inventory, *arguments]
         if variables:
             command += ["--extra-vars", json.dumps(variables)]
         started = time.monotonic()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -44,10 +44,8 @@ class Owner:
 
     def play(self, *arguments: str) -> Run:
         """Run a playbook as this owner."""
-        connection = "@inventories/lab/group_vars/all/connection.yml"
-        return self.fleet.playbook(
-            *arguments, "--extra-vars", connection, inventory=f"tests/e2e/owners/{self.name}.yml"
-        )
+        own = replace(self.fleet, inventory=f"tests/e2e/owners/{self.name}.yml")
+        return own.playbook(*arguments, "--extra-vars", "@inventories/lab/group_vars/all/connection.yml")
 
     def enrol(self) -> Run:
         run = self.play("site.yml")
@@ -102,11 +100,8 @@ def mapped(fleet: Fleet) -> list[str]:
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[Fleet]:
     """Return a clean fleet with a zone host for each owner; BTMM_KEEP=1 leaves it up afterwards."""
-    variables = {
-        "BTMM_TOPOLOGY": str(ROOT / "lab" / "topologies" / "two-zones.toml"),
-        "BTMM_LAB_DIR": str(ROOT / "build" / "lab"),
-    }
-    fleet = Fleet(f"{Fleet().name}_owners", variables)
+    topology = ROOT / "lab" / "topologies" / "two-zones.toml"
+    fleet = Fleet(f"{Fleet().name}_owners", variables={"BTMM_TOPOLOGY": str(topology)})
     fleet.lab("down")
     fleet.lab("up")
     yield fleet
