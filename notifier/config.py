@@ -6,8 +6,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import dns.tsig
 from ansible_collections.btmm.fleet.plugins.module_utils.names import check_label
 from ansible_collections.btmm.fleet.plugins.module_utils.settings import (
     BadSetting,
@@ -22,6 +22,9 @@ from ansible_collections.btmm.fleet.plugins.module_utils.settings import (
 from .access import Domain
 from .errors import ConfigError
 from .upstream import Primary
+
+if TYPE_CHECKING:
+    import dns.tsig
 
 CONFIG_DIR = Path("/etc/btmm-notifier")
 MAIN_FILE = "daemon.json"

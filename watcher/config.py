@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The daemon's configuration: /etc/btmm/{watcher,services,resolver}.json and the TSIG secret."""
+"""The daemon's configuration: /etc/btmm/ZONE/{watcher,services,resolver}.json and the TSIG secret."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import dns.exception
 import dns.name
 import dns.tsig
-from ansible_collections.btmm.fleet.plugins.module_utils import lease, names, records, settings
+from ansible_collections.btmm.fleet.plugins.module_utils import lease, local_names, names, records, settings
 from ansible_collections.btmm.fleet.plugins.module_utils.settings import BadSetting, Settings, is_a, read_json
 
-from .digest import CONFIG_DIR
 from .errors import ConfigError
+from .places import MAIN_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,12 +61,17 @@ class Config:
         return names.reverse_zone(self.prefix)
 
     @property
+    def link_name(self) -> str:
+        """The TUN to which systemd-resolved ties the zone's names."""
+        return local_names.link_name(self.zone)
+
+    @property
     def host_name(self) -> dns.name.Name:
         """This host's own name, H.Z."""
         return names.host_name(self.host.label, self.zone)
 
 
-def load(directory: Path = CONFIG_DIR) -> Config:
+def load(directory: Path) -> Config:
     """Read and check the configuration.
 
     Raises:
@@ -79,7 +84,7 @@ def load(directory: Path = CONFIG_DIR) -> Config:
 
 
 def _load(directory: Path) -> Config:
-    path = directory / "watcher.json"
+    path = directory / MAIN_FILE
     main = read_json(path, _FIX)
     services = read_json(directory / "services.json", _FIX, missing=[])
     resolver = read_json(directory / "resolver.json", _FIX, missing={})
