@@ -16,10 +16,12 @@ from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateErr
 from . import netlink, uplink
 from .backoff import Backoff, is_final
 from .errors import LinkError, PortMapError, WatcherError, ZoneServerError
+from .last_known import LastKnown
 from .link import Link
 from .magic import Magic
 from .portmap import TUNNEL_PORT, PortMapper
 from .publish import Publisher
+from .remembered import Remembered
 from .status import now
 from .stub import Stub
 from .tunnels import Tunnels
@@ -49,7 +51,9 @@ class Instance:
         self._publisher = Publisher(config, self._client, places.state)
         self._mapper = PortMapper(places.shared)
         self._tunnels = Tunnels(config, self._peers_changed)
-        self._stub = Stub(Magic(config, self._client, self._tunnels).async_answer)
+        table = LastKnown(config, places.state)
+        self._asker = Remembered(config, self._client, table, lambda since: status.set(last_known=since))
+        self._stub = Stub(Magic(config, self._asker, self._tunnels).async_answer)
         self._link = Link()
         self._watch: netlink.Watch | None = None
         self._reaching: asyncio.Task[None] | None = None
@@ -70,6 +74,7 @@ class Instance:
             outer=None,
             mapping=None,
             names=None,
+            last_known=None,
             peers=[],
         )
         try:
@@ -80,6 +85,7 @@ class Instance:
             self._status.set(names=via)
         except LinkError as err:
             self._tell("names", err)
+        self._asker.start()
         self._tunnels.start()
         self._uplink = uplink.find(self._toward)
         self._watch = netlink.Watch(self._network_changed)
@@ -94,6 +100,7 @@ class Instance:
         if self._listing is not None:
             self._listing.cancel()
         await self._stub.async_stop()
+        self._asker.stop()
         self._link.close()
         self._client.drop()
 
