@@ -30,12 +30,16 @@ def _command(arguments: list[str]) -> int:
     status.add_argument("--json", action="store_true", help="the daemon's status file as it is")
     wait = commands.add_parser("wait", help="return when this host is published, or say why it is not")
     wait.add_argument("--timeout", type=float, default=20.0, metavar="S", help="seconds (default %(default)s)")
+    commands.add_parser("sleep", help="leave the zone before this host sleeps; systemd calls it")
+    commands.add_parser("resume", help="come back after that")
     watch.add_argument("--zone", required=True, help="the owner's zone")
     for command in (status, wait):
         command.add_argument("--zone", help="the owner's zone; default all of this host")
     given = parser.parse_args(arguments)
     if given.command == "watch":
         return _watch(_folder(given.zone))
+    if given.command in {"sleep", "resume"}:
+        return _suspend(asleep=given.command == "sleep")
     zones = [_folder(given.zone)] if given.zone else places.zones()
     if not zones:
         print(f"{_host()}: it belongs to no zone: run the watcher role for it", file=sys.stderr)
@@ -64,6 +68,13 @@ def _watch(zone: str) -> int:
     except AlreadyRunningError as err:
         print(f"{_host()}: {err}", file=sys.stderr)
         return 1
+    return 0
+
+
+def _suspend(*, asleep: bool) -> int:
+    from .sleep import tell  # noqa: PLC0415
+
+    tell([places.of_zone(zone).run / places.STATUS_FILE for zone in places.zones()], asleep=asleep)
     return 0
 
 
