@@ -16,8 +16,10 @@ _POLL_S = 0.1
 def main(arguments: list[str] | None = None) -> int:
     """Run one subcommand and return its exit status."""
     given = sys.argv[1:] if arguments is None else arguments
-    # The daemon does without argparse, which would cost it 0.5 MB for life.
-    return _watch() if given == ["watch"] else _command(given)
+    if given[:2] == ["watch", "--zone"] and len(given) == 3:
+        # As systemd calls it: the daemon does without argparse, which would cost it 0.5 MB for life.
+        return _watch(_folder(given[2]))
+    return _command(given)
 
 
 def _command(arguments: list[str]) -> int:
