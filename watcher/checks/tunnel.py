@@ -11,7 +11,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from ansible_collections.btmm.fleet.plugins.module_utils.local_names import guard_table
+from ansible_collections.btmm.fleet.plugins.module_utils.local_names import guard_table, inbound_connection
 
 from . import Finding, run
 
@@ -46,7 +46,7 @@ def _guard(patient: Patient) -> Finding:
     code, said = run("nft", "list", "table", "inet", table)
     if code:
         fix = f"systemctl restart btmm-guard@{patient.zone}"
-        return Finding("guard", f"its table {table} is not loaded: clear text is not stopped ({said})", fix)
+        return Finding("guard", f"its table {table} is not loaded: clear text is not stopped", fix)
     if str(patient.config.prefix) not in said:
         fix = f"systemctl restart btmm-guard@{patient.zone}"
         return Finding("guard", f"its table {table} does not name {patient.config.prefix}", fix)
@@ -74,22 +74,20 @@ def _charon(patient: Patient) -> Finding:
     import vici  # noqa: PLC0415 - its import takes longer than all other checks
     from vici.exception import SessionException  # noqa: PLC0415
 
-    wanted = f"btmm-{patient.zone}"
+    wanted = inbound_connection(patient.config.zone)
     try:
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(_ECHO_S)
             sock.connect(_VICI_SOCKET)
             session = vici.Session(sock)
             version = session.version()["version"].decode()
-            loaded = {
-                name.decode() for name in session.get_conns({}).get("conns", ()) if name.decode().startswith(wanted)
-            }
+            loaded = {name.decode() for name in session.get_conns().get("conns", ())}
     except (OSError, SessionException) as err:
         return Finding("charon", f"it does not answer at {_VICI_SOCKET} ({err})", "systemctl restart strongswan")
-    if not loaded:
+    if wanted not in loaded:
         fix = "swanctl --load-all, and the tunnel role for this host if that does not help"
         return Finding("charon", f"it runs without the connection {wanted}: no peer is let in", fix)
-    return Finding("charon", f"strongSwan {version} lets peers in by {', '.join(sorted(loaded))}")
+    return Finding("charon", f"strongSwan {version} lets peers in by {wanted}")
 
 
 def _peer(patient: Patient, name: str, address: str) -> Finding:
