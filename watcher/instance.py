@@ -16,11 +16,13 @@ from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateErr
 from . import clock, netlink, uplink
 from .backoff import Backoff, is_final
 from .errors import LinkError, PortMapError, WatcherError, ZoneServerError
+from .last_known import LastKnown
 from .link import Link
 from .magic import Magic
 from .portmap.mapper import Mapper
 from .portmap.mapping import TUNNEL_PORT
 from .publish import Publisher
+from .remembered import Remembered
 from .status import now
 from .stub import Stub
 from .tunnels import Tunnels
@@ -49,7 +51,9 @@ class Instance:
         self._publisher = Publisher(config, self._client, places.state)
         self._mapper = Mapper(places.shared, self._gateway_changed)
         self._tunnels = Tunnels(config, self._peers_changed)
-        self._stub = Stub(Magic(config, self._client, self._tunnels).async_answer)
+        table = LastKnown(config, places.state)
+        self._asker = Remembered(config, self._client, table, lambda since: status.set(last_known=since))
+        self._stub = Stub(Magic(config, self._asker, self._tunnels).async_answer)
         self._link = Link()
         self._watch: netlink.Watch | None = None
         self._clock: clock.Watch | None = None
@@ -73,6 +77,7 @@ class Instance:
             outer=None,
             mapping=None,
             names=None,
+            last_known=None,
             asleep=False,
             peers=[],
         )
@@ -84,6 +89,7 @@ class Instance:
             self._status.set(names=via)
         except LinkError as err:
             self._tell("names", err)
+        self._asker.start()
         self._tunnels.start()
         self._uplink = uplink.find(self._toward, self._toward6)
         self._watch = netlink.Watch(self._network_changed)
@@ -103,6 +109,7 @@ class Instance:
         if self._listing is not None:
             self._listing.cancel()
         await self._stub.async_stop()
+        self._asker.stop()
         self._link.close()
         self._client.drop()
 
@@ -225,7 +232,11 @@ class Instance:
             _LOGGER.info("reached from outside at %s (mapping: %s)", outer, mapping.method)
         if await self._publisher.async_publish(_reach(link, mapping)):
             _LOGGER.info("published in %s", self._config.zone)
-            self._status.set(published={"time": now(), "outer": outer})
+            self._status.set(
+                published={"time": now(), "outer": outer},
+                updates=self._status.get("updates", 0) + 1,
+                lease_expires=now(self._publisher.lease_s),
+            )
         self._tell("reach", None)
 
     def _still_mapped(self) -> bool:
