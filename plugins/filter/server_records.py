@@ -73,7 +73,13 @@ def server_records(
     apex = f"{zone.removesuffix('.')}."
     return [
         a_set("@", "NS", TTL_SERVER, *(f"{server['name']}." for server in servers)),
-        *(a_set(f"{server['name']}.", "A", TTL_SERVER, *server["addresses"]) for server in servers),
+        *(
+            a_set(f"{server['name']}.", kind, TTL_SERVER, *rdata)
+            for server in servers
+            for kind, rdata in _addresses(server).items()
+            # A host that is in the fleet, too, publishes its ULA there: what is not ours to say is left alone.
+            if rdata
+        ),
         a_set("_dns-update-tls._tcp", "SRV", TTL_CHANNEL, channels[0]),
         a_set("_dns-query-tls._tcp", "SRV", TTL_CHANNEL, *channels),
         *(
@@ -82,6 +88,14 @@ def server_records(
         ),
         *(a_set(f"{label}._dns-sd._udp", "PTR", TTL_BROWSE, apex) for label in BROWSE_LABELS),
     ]
+
+
+def _addresses(server: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the addresses by record type."""
+    return {
+        "A": [address for address in server["addresses"] if ":" not in address],
+        "AAAA": [address for address in server["addresses"] if ":" in address],
+    }
 
 
 class FilterModule:

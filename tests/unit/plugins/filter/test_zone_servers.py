@@ -10,7 +10,13 @@ from ansible_collections.btmm.fleet.plugins.filter.zone_servers import zone_serv
 PORTS = {"notifier_push_port": 9853, "notifier_llq_port": 0}
 HOSTVARS = {
     "zone.lan": {"inventory_hostname_short": "zone", "zone_address": "203.0.113.10"},
-    "b": {"inventory_hostname_short": "b", "btmm_label": "Zone2", "zone_address": "203.0.113.11", **PORTS},
+    "b": {
+        "inventory_hostname_short": "b",
+        "btmm_label": "Zone2",
+        "zone_address": "203.0.113.11",
+        "zone_address6": "2001:db8::11",
+        **PORTS,
+    },
     "c": {"inventory_hostname_short": "c"},
 }
 SERVERS = zone_servers(["zone.lan", "b"], HOSTVARS, "Bob.members.example")
@@ -30,7 +36,7 @@ def test_the_inventory_names_the_servers() -> None:
             "host": "b",
             "label": "zone2",
             "name": "zone2.bob.members.example",
-            "addresses": ["203.0.113.11"],
+            "addresses": ["203.0.113.11", "2001:db8::11"],
             "port": 853,
         },
     ]
@@ -50,6 +56,7 @@ def test_the_zone_says_what_serves_it() -> None:
         ("@", "NS"): ["zone.bob.members.example.", "zone2.bob.members.example."],
         ("zone.bob.members.example.", "A"): ["203.0.113.10"],
         ("zone2.bob.members.example.", "A"): ["203.0.113.11"],
+        ("zone2.bob.members.example.", "AAAA"): ["2001:db8::11"],
         ("_dns-update-tls._tcp", "SRV"): ["0 0 853 zone.bob.members.example."],
         ("_dns-query-tls._tcp", "SRV"): ["0 0 853 zone.bob.members.example.", "10 0 853 zone2.bob.members.example."],
         ("_dns-push-tls._tcp", "SRV"): ["0 0 8853 zone.bob.members.example.", "0 0 9853 zone2.bob.members.example."],
