@@ -62,6 +62,7 @@ class Daemon:
             await process.async_start(config)
             process.status.config = digest
             await self._async_until_loaded(process)
+            process.status.write()
             sd_notify.send("READY=1")
             while await self._async_reloaded():
                 self._take_again(process)
