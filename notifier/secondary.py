@@ -157,7 +157,7 @@ class Secondary:
         newer = transfer.content
         if newer is None:
             raise BadTransferError(f"no whole zone of {self.zone} came, though it was asked for")
-        former = self.content or Content(self.zone, newer.serial, ())
+        former = self.content or Content(newer.serial)
         changes = former.difference(newer)
         self.content = newer
         self._on_changes(changes)
