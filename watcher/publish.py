@@ -46,6 +46,10 @@ class Publisher:
         """Return seconds until the lease has to be refreshed, negative when late; None while nothing is published."""
         return None if self._refresh_at is None else self._refresh_at - _clock()
 
+    def doubt(self) -> None:
+        """Have the next `async_publish` send all, as after a sleep or a step of the time of day."""
+        self._known.clear()
+
     async def async_publish(self, reach: Reach) -> bool:
         """Bring both zones to what the host is now; tell whether anything had to be sent.
 
