@@ -18,6 +18,7 @@ from .backoff import Backoff, is_final
 from .errors import LinkError, PortMapError, WatcherError, ZoneServerError
 from .link import NAME, Link
 from .magic import Magic
+from .peers import Locator, Vantage
 from .portmap.mapper import Mapper
 from .portmap.mapping import TUNNEL_PORT
 from .publish import Publisher
@@ -47,8 +48,9 @@ class Instance:
         self._client = ZoneClient(config)
         self._publisher = Publisher(config, self._client, state_dir)
         self._mapper = Mapper(state_dir, self._gateway_changed)
-        self._tunnels = Tunnels(config, self._peers_changed)
-        self._stub = Stub(Magic(config, self._client, self._tunnels).async_answer)
+        self._locator = Locator(config, self._client, self._vantage)
+        self._tunnels = Tunnels(config, self._locator, self._peers_changed)
+        self._stub = Stub(Magic(config, self._client, self._locator, self._tunnels).async_answer)
         self._link = Link()
         self._watch: netlink.Watch | None = None
         self._clock: clock.Watch | None = None
@@ -165,6 +167,8 @@ class Instance:
         self._uplink = uplink.find(self._toward, self._toward6)
         self._mapping = None
         self._client.drop()
+        # First of all, and not waiting for the rest: what is in use now, and can be called from here.
+        self._tunnels.moved()
         if self._reaching is not None:
             self._reaching.cancel()
         self._reaching = asyncio.create_task(self._async_reach())
@@ -218,6 +222,10 @@ class Instance:
             self._status.set(published={"time": now(), "outer": outer})
         self._tell("reach", None)
 
+    def _vantage(self) -> Vantage:
+        outer = self._mapping.outer.address if self._mapping else None
+        return Vantage(self._uplink, outer if isinstance(outer, IPv4Address) else None)
+
     def _still_mapped(self) -> bool:
         expires_at = self._mapping.expires_at if self._mapping else None
         return expires_at is not None and expires_at > clock.boottime()
@@ -242,7 +250,13 @@ class Instance:
         tunnels = await self._tunnels.async_list()
         self._status.set(
             peers=[
-                {"name": t.identity, "address": t.address, "outer": t.remote, "connection": t.connection}
+                {
+                    "name": t.identity,
+                    "address": t.address,
+                    "outer": str(t.remote),
+                    "connection": t.connection,
+                    "rung": self._tunnels.rung(t),
+                }
                 for t in tunnels
             ]
         )
