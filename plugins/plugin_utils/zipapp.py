@@ -88,8 +88,8 @@ def pack(members: Iterable[tuple[str, bytes]]) -> bytes:
 def collect(app: App = WATCHER, root: Path = ROOT) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of every member, in the order of their names."""
     members = {"__main__.py": _MAIN.format(package=app.package).encode()}
-    for path in sorted((root / app.package).glob("*.py")):
-        members[f"{app.package}/{path.name}"] = path.read_bytes()
+    for path in sorted((root / app.package).rglob("*.py")):
+        members[path.relative_to(root).as_posix()] = path.read_bytes()
     package = PurePosixPath(*LIBRARY.split("."))
     for parent in (package, *package.parents):
         if parent.name:

@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from ansible_collections.btmm.fleet.plugins.module_utils import natpmp, pcp
 from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint
 
-from ..errors import DoubleNatError, PortMapError, SilentGatewayError
+from ..errors import CarrierNatError, DoubleNatError, PortMapError
 from .mapping import LIFETIME_S, TUNNEL_PORT, Grant, check_outer
 
 if TYPE_CHECKING:
     from .gateway import Gateway
+    from .mapping import Method
     from .store import Memory
 
 
@@ -52,13 +54,14 @@ async def async_map(gateway: Gateway, own: IPv4Address, memory: Memory) -> Grant
         check_outer(gateway.address, outer)
     except PortMapError:
         # Only the mapping tells the address; it leads nowhere, so it should not stay.
-        await async_delete(gateway, own, memory)
+        with contextlib.suppress(PortMapError):
+            await async_delete(gateway, own, memory, "pcp")
         raise
     _check_grant(gateway, reply.external_port, reply.lifetime_s)
     return Grant("pcp", Endpoint(outer, reply.external_port), reply.lifetime_s, reply.epoch_s)
 
 
-async def async_delete(gateway: Gateway, own: IPv4Address, memory: Memory) -> None:
+async def async_delete(gateway: Gateway, own: IPv4Address, memory: Memory, method: Method) -> None:
     """Delete the mapping (RFC 6887 section 15, RFC 6886 section 3.4).
 
     Raises:
@@ -66,7 +69,7 @@ async def async_delete(gateway: Gateway, own: IPv4Address, memory: Memory) -> No
     """
     nonce = bytes.fromhex(memory.nonce)
     try:
-        if memory.method == "pcp":
+        if method == "pcp":
             try:
                 await gateway.async_ask(
                     pcp.map_request(own, nonce, TUNNEL_PORT, 0, 0),
@@ -98,8 +101,10 @@ async def _async_refused(gateway: Gateway, own: IPv4Address, memory: Memory, err
         raise _no_uplink(gateway, err, err.lifetime_s) from err
     try:
         return await _async_nat_pmp(gateway, memory)
-    except SilentGatewayError:
-        raise _refused(gateway, err, err.lifetime_s) from err
+    except (DoubleNatError, CarrierNatError):
+        raise
+    except PortMapError:
+        raise _refused(gateway, err, err.lifetime_s) from err  # it says more than NAT-PMP can
 
 
 async def _async_nat_pmp(gateway: Gateway, memory: Memory, address: natpmp.AddressReply | None = None) -> Grant:

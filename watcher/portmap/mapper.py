@@ -84,12 +84,9 @@ class Mapper:
     async def async_release(self) -> None:
         """Delete the mapping unless another daemon of this host uses it; never raises, the lease ends anyway."""
         link, mapping = self._link, self._mapping
-        self.close()
-        self._mapping = None
-        if link is None or link.gateway is None or link.address is None or mapping is None:
-            return
+        self._halt()
         with self._store.leaving() as alone:
-            if not alone or mapping.method == "none":
+            if not alone or mapping is None or link is None or link.gateway is None or link.address is None:
                 return
             memory = self._store.recall(link.gateway)
             try:
@@ -98,12 +95,16 @@ class Mapper:
                         await igd.async_unmap(mapping.outer.port)
                 else:
                     async with Gateway(link.gateway, link.address) as gateway:
-                        await ask.async_delete(gateway, link.address, replace(memory, method=mapping.method))
+                        await ask.async_delete(gateway, link.address, memory, mapping.method)
             except PortMapError as err:
                 _LOGGER.warning("the mapping is left to its lease: %s", err)
 
     def close(self) -> None:
         """Stop listening to the gateway; the mapping stays."""
+        self._halt()
+        self._store.leave()
+
+    def _halt(self) -> None:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
@@ -114,6 +115,7 @@ class Mapper:
             self._asking.cancel()
             self._asking = None
         self._link = None
+        self._mapping = None
 
     async def _async_move(self, link: Uplink) -> None:
         self._link = link

@@ -86,6 +86,12 @@ class Store:
                 self._used = descriptor
                 return
 
+    def leave(self) -> None:
+        """End the use of the mapping, whoever else has it."""
+        if self._used is not None:
+            os.close(self._used)
+            self._used = None
+
     @contextlib.contextmanager
     def leaving(self) -> Iterator[bool]:
         """End the use of the mapping; yields whether nobody else has it, and keeps others out for the block."""

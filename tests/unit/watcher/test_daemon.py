@@ -19,9 +19,10 @@ from ansible_collections.btmm.fleet.plugins.module_utils.update import BadKey
 
 from watcher import instance as instance_module
 from watcher import netlink, tunnels, uplink
+from watcher.clock import boottime
 from watcher.daemon import Daemon
 from watcher.errors import AlreadyRunningError, PortMapError
-from watcher.portmap import Mapping
+from watcher.portmap.mapping import Mapping
 from watcher.uplink import Uplink
 
 from .conftest import written
@@ -66,11 +67,14 @@ class World:
     async def async_obtain(self, _: Uplink) -> Mapping:
         if self.no_mapping:
             raise PortMapError("the gateway refuses")
-        now = asyncio.get_running_loop().time()
-        return Mapping(self.outer, "nat-pmp", now + 7200, now + 3600)
+        now = boottime()
+        return Mapping(self.outer, "nat-pmp", 7200, now + 7200, (now + 3600,))
 
-    async def async_release(self, _: Uplink) -> None:
+    async def async_release(self) -> None:
         self.released += 1
+
+    def doubt(self) -> None:
+        pass
 
     @property
     def status(self) -> dict[str, Any]:
@@ -98,9 +102,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     written(tmp_path, stub={"address": "127.0.0.1", "port": _free_port()})
     world = World(tmp_path)
     monkeypatch.setattr(instance_module, "ZoneClient", lambda _: world)
-    monkeypatch.setattr(instance_module, "PortMapper", lambda _: world)
+    monkeypatch.setattr(instance_module, "Mapper", lambda *_: world)
     monkeypatch.setattr(netlink, "Watch", world.watch)
-    monkeypatch.setattr(uplink, "find", lambda _: world.link)
+    monkeypatch.setattr(uplink, "find", lambda *_: world.link)
     monkeypatch.setattr(tunnels, "VICI_SOCKET", str(tmp_path / "no-charon"))
     return world
 
