@@ -7,7 +7,7 @@ import contextlib
 import socket
 import time
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint
@@ -17,6 +17,7 @@ from .portmap.mapping import TUNNEL_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from ipaddress import IPv6Network
 
     import vici
 
@@ -69,9 +70,9 @@ def session(timeout_s: float | None = ANSWER_S) -> Iterator[vici.Session]:
             raise TunnelError(f"charon does not answer at {SOCKET} ({err}): start the service strongswan") from err
 
 
-def established(charon: vici.Session) -> list[Tunnel]:
-    """Return the tunnels that carry traffic."""
-    return list(_established(charon))
+def established(charon: vici.Session, prefix: IPv6Network) -> list[Tunnel]:
+    """Return the tunnels that carry traffic to hosts with an address in `prefix`: charon serves other zones, too."""
+    return [tunnel for tunnel in _established(charon) if _is_in(tunnel.address, prefix)]
 
 
 def call(charon: vici.Session, config: Config, peer: Peer, at: Endpoint, timeout_s: float) -> None:
@@ -80,7 +81,7 @@ def call(charon: vici.Session, config: Config, peer: Peer, at: Endpoint, timeout
     Raises:
         TunnelError: nobody answers there within `timeout_s` seconds, or one side refuses.
     """
-    name = f"peer-{peer.label}"
+    name = f"peer-{peer.identity}"  # a label alone may be in several zones of this host
     charon.load_conn({name: connection(config, name, peer, at)})
     timeout = str(round(timeout_s * 1000))
     try:
@@ -94,15 +95,16 @@ def call(charon: vici.Session, config: Config, peer: Peer, at: Endpoint, timeout
         ) from err
 
 
-def attempts(charon: vici.Session, name: str | None = None) -> list[int]:
-    """Return the calls of ours that nobody has answered yet: all, or those by one connection."""
+def attempts(charon: vici.Session, end: str) -> list[int]:
+    """Return the calls of ours that nobody has answered yet, to peers whose name ends so."""
     return [
         int(sa["uniqueid"])
         for entry in list(charon.list_sas())
         for connection_name, sa in entry.items()
         if sa.get("state") == b"CONNECTING"
         and sa.get("initiator") == b"yes"
-        and (connection_name == name if name else connection_name.startswith("peer-"))
+        and connection_name.startswith("peer-")
+        and connection_name.endswith(end)
     ]
 
 
@@ -166,6 +168,13 @@ def connection(config: Config, name: str, peer: Peer, at: Endpoint) -> dict[str,
         "remote": {"auth": "pubkey", "cacerts": [authority], "id": peer.identity},
         "children": {name: child},
     }
+
+
+def _is_in(selector: str, prefix: IPv6Network) -> bool:
+    try:
+        return IPv6Address(selector) in prefix
+    except ValueError:  # another program's tunnel, to a network or an IPv4 address
+        return False
 
 
 def _command_error() -> type[Exception]:

@@ -16,7 +16,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateErr
 from . import clock, netlink, uplink
 from .backoff import Backoff, is_final
 from .errors import LinkError, PortMapError, WatcherError, ZoneServerError
-from .link import NAME, Link
+from .link import Link
 from .magic import Magic
 from .peers import Locator, Vantage
 from .portmap.mapper import Mapper
@@ -28,9 +28,8 @@ from .tunnels import Tunnels
 from .zone_client import ZoneClient
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .config import Config
+    from .places import Places
     from .portmap.mapping import Mapping
     from .status import Status
     from .uplink import Uplink
@@ -41,13 +40,13 @@ _LOGGER = logging.getLogger(__name__)
 class Instance:
     """Holds the parts together; `settled` is set once the first attempt to publish has ended, well or badly."""
 
-    def __init__(self, config: Config, status: Status, state_dir: Path) -> None:
+    def __init__(self, config: Config, status: Status, places: Places) -> None:
         self.settled = asyncio.Event()
         self._config = config
         self._status = status
         self._client = ZoneClient(config)
-        self._publisher = Publisher(config, self._client, state_dir)
-        self._mapper = Mapper(state_dir, self._gateway_changed)
+        self._publisher = Publisher(config, self._client, places.state)
+        self._mapper = Mapper(places.shared, self._gateway_changed)
         self._locator = Locator(config, self._client, self._vantage)
         self._tunnels = Tunnels(config, self._locator, self._peers_changed)
         self._stub = Stub(Magic(config, self._client, self._locator, self._tunnels).async_answer)
@@ -80,7 +79,7 @@ class Instance:
             await self._stub.async_start(self._config.stub_address, self._config.stub_port)
             if self._config.resolved:
                 await self._link.async_open(self._config)
-            via = f"systemd-resolved on {NAME}" if self._config.resolved else "the stub only"
+            via = f"systemd-resolved on {self._config.link_name}" if self._config.resolved else "the stub only"
             self._status.set(names=via)
         except LinkError as err:
             self._tell("names", err)
@@ -104,21 +103,25 @@ class Instance:
         self._link.close()
         self._client.drop()
 
-    async def async_withdraw(self) -> None:
-        """Take the host out of the zone, then close the mapping (RFC 6281 section 3; `facts` 3.2, tear-down)."""
+    async def async_withdraw(self, *, keep_mapping: bool) -> None:
+        """Take the host out of the zone, then close the mapping (RFC 6281 section 3; `facts` 3.2, tear-down).
+
+        ``keep_mapping``: another zone of this host is still reached by it.
+        """
         await self._async_halt()
         try:
             if await self._publisher.async_withdraw():
                 _LOGGER.info("withdrawn from the zone")
         except (ZoneServerError, UpdateError) as err:
             _LOGGER.warning("not withdrawn: %s", err)
-        await self._mapper.async_release()
+        if not keep_mapping:
+            await self._mapper.async_release()
 
     async def async_sleep(self) -> None:
         """Leave the zone before the host sleeps: nobody answers for it then (`facts` 5.4); `wake` ends it."""
         _LOGGER.info("going to sleep")
         self._asleep = True
-        await self.async_withdraw()
+        await self.async_withdraw(keep_mapping=False)
         self._client.drop()
         self._mapping = None
         self._status.set(outer=None, mapping=None, published=None, asleep=True)

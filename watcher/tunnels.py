@@ -66,7 +66,7 @@ class Tunnels:
     async def async_list(self) -> list[Tunnel]:
         """Return the established tunnels; none when charon is away."""
         try:
-            return await asyncio.to_thread(_list)
+            return await asyncio.to_thread(self._list)
         except TunnelError:
             return []
 
@@ -121,7 +121,7 @@ class Tunnels:
         return await asyncio.shield(task)
 
     async def _async_ensure(self, peer: Peer) -> str:
-        held = _to(await asyncio.to_thread(_list), peer)
+        held = _to(await asyncio.to_thread(self._list), peer)
         if any(min(tunnel.in_s, tunnel.age_s) <= FRESH_S for tunnel in held):
             return "found"
         if held and await probe.async_alive(self._config.host.ula, peer.ula):
@@ -163,12 +163,26 @@ class Tunnels:
     def _call(self, peer: Peer, at: Endpoint, within_s: float) -> int:
         """Make a tunnel beside those that there are, then drop these: nothing that is on its way has no tunnel."""
         with charon.session(within_s + 1) as session:
-            before = {tunnel.number for tunnel in _to(charon.established(session), peer)}
+            before = {tunnel.number for tunnel in _to(charon.established(session, self._config.prefix), peer)}
             charon.call(session, self._config, peer, at, within_s)
             for number in before:
                 charon.forget(session, number)
-            made = [t.number for t in _to(charon.established(session), peer) if t.ours and t.number not in before]
+            made = [
+                t.number
+                for t in _to(charon.established(session, self._config.prefix), peer)
+                if t.ours and t.number not in before
+            ]
             return max(made, default=0)
+
+    def _list(self) -> list[Tunnel]:
+        with charon.session() as session:
+            return charon.established(session, self._config.prefix)
+
+    def _abandon(self) -> None:
+        """End the calls that nobody has answered yet."""
+        with charon.session() as session:
+            for number in charon.attempts(session, f".{self._config.zone.to_text(omit_final_dot=True)}"):
+                charon.forget(session, number)
 
     # -- moves
 
@@ -176,7 +190,7 @@ class Tunnels:
         # What is under way comes from the old address: it would only be in the way.
         running = list(self._running.values())
         with contextlib.suppress(TunnelError):
-            await asyncio.to_thread(_abandon)
+            await asyncio.to_thread(self._abandon)
         await asyncio.gather(*running, return_exceptions=True)
         for tunnel in _latest(await self.async_list()):
             self._get_back(tunnel)
@@ -282,20 +296,9 @@ class Tunnels:
         return max(recent, key=lambda tunnel: (tunnel.ours == smaller, tunnel.number))
 
 
-def _list() -> list[Tunnel]:
-    with charon.session() as session:
-        return charon.established(session)
-
-
 def _forget(numbers: Iterable[int]) -> None:
     with contextlib.suppress(TunnelError), charon.session() as session:
         for number in numbers:
-            charon.forget(session, number)
-
-
-def _abandon() -> None:
-    with charon.session() as session:
-        for number in charon.attempts(session):
             charon.forget(session, number)
 
 
