@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger(__name__)
 
 
+GLANCE_AGAIN_S = 1.0
+
+
 class Instance:
     """Holds the parts together; `settled` is set once the first attempt to publish has ended, well or badly."""
 
@@ -58,6 +61,7 @@ class Instance:
         self._uplink: Uplink | None = None
         self._mapping: Mapping | None = None
         self._asleep = False
+        self._changed_at = 0.0
         self._faults: dict[str, Exception] = {}
         servers = [ip_address(text) for text in config.server.addresses]
         self._toward = next((a for a in servers if isinstance(a, IPv4Address)), uplink.FAR4)
@@ -85,7 +89,7 @@ class Instance:
             self._tell("names", err)
         self._tunnels.start()
         self._uplink = uplink.find(self._toward, self._toward6)
-        self._watch = netlink.Watch(self._network_changed)
+        self._watch = netlink.Watch(self._network_changed, self._glance)
         self._clock = clock.Watch(self._leapt)
         self._reaching = asyncio.create_task(self._async_reach())
 
@@ -147,6 +151,13 @@ class Instance:
         _LOGGER.info("network changed: %s", _describe(link))
         self._start_over()
 
+    def _glance(self) -> None:
+        """Do not wait for the end of a burst when a new way out is there already; but not for each flap of a cable."""
+        loop = asyncio.get_running_loop()
+        link = uplink.find(self._toward, self._toward6)
+        if link is not None and link != self._uplink and loop.time() - self._changed_at > GLANCE_AGAIN_S:
+            self._network_changed()
+
     def _gateway_changed(self) -> None:
         _LOGGER.info("the gateway announced a change")
         self._start_over()
@@ -167,6 +178,7 @@ class Instance:
     def _start_over(self) -> None:
         """Look at the network again, map, publish; connections of before are not trusted."""
         self._asleep = False
+        self._changed_at = asyncio.get_running_loop().time()
         self._uplink = uplink.find(self._toward, self._toward6)
         self._mapping = None
         self._client.drop()

@@ -29,7 +29,7 @@ _LOGGER = logging.getLogger(__name__)
 SETUP_S = 4.0  # for the last way to a peer: an application waits for its address meanwhile
 NEXT_WAY_S = 1.2  # for each way before it, and for each after a move, when a peer may be elsewhere by now, too
 FRESH_S = 2.0  # a peer that was heard since then is alive
-WANTED_S = 60.0  # a tunnel without traffic for so long is not fought for
+WANTED_S = 60.0  # for so long a tunnel that was in use is tried again
 _AGAIN_S = (0.3, 10.0)  # first and longest wait between attempts to get a tunnel back
 _SETTLE_S = 0.6  # for both ends to drop what they have replaced, before duplicates are judged
 _AT_ONCE_S = 2.0  # tunnels made within this time were made by both ends at once
@@ -133,7 +133,7 @@ class Tunnels:
         return "opened"
 
     async def _async_open(self, peer: Peer, last_s: float) -> None:
-        """Call the peer by one way after the other; what tunnels there were to it go when one answers."""
+        """Call the peer by one way after the other; what tunnels there were to it are dropped."""
         if not peer.ways:
             raise TunnelError(f"{peer.identity} publishes no way that leads there from here: see 'btmm status' on it")
         # What worked last goes first: a way that leads nowhere costs more than a second each time.
@@ -161,18 +161,19 @@ class Tunnels:
         return await self._rendezvous.async_prepare(peer.identity, way)
 
     def _call(self, peer: Peer, at: Endpoint, within_s: float) -> int:
-        """Make a tunnel beside those that there are, then drop these: nothing that is on its way has no tunnel."""
+        """Drop what there is, which is dead, and make a tunnel.
+
+        In this order, since only who has no other tunnel sends INITIAL_CONTACT (RFC 7296 section 2.4). By it the peer
+        drops its own end of the old ones at once; else it would go on sending there, seen when MOBIKE had just rekeyed
+        an old one, whose keys are the newest then. Packets that come in between wait (`demand`).
+        """
         with charon.session(within_s + 1) as session:
             before = {tunnel.number for tunnel in _to(charon.established(session, self._config.prefix), peer)}
-            charon.call(session, self._config, peer, at, within_s)
             for number in before:
                 charon.forget(session, number)
-            made = [
-                t.number
-                for t in _to(charon.established(session, self._config.prefix), peer)
-                if t.ours and t.number not in before
-            ]
-            return max(made, default=0)
+            charon.call(session, self._config, peer, at, within_s)
+            after = _to(charon.established(session, self._config.prefix), peer)
+            return max((tunnel.number for tunnel in after if tunnel.ours), default=0)
 
     def _list(self) -> list[Tunnel]:
         with charon.session() as session:
@@ -209,7 +210,7 @@ class Tunnels:
             self._spawn(self._async_ignoring(self._async_shared(label, lambda: self._async_get_back(label, tunnel))))
 
     async def _async_get_back(self, label: str, tunnel: Tunnel) -> str:
-        """Call a peer until it answers, while somebody has packets for it; asks the zone for it after each failure."""
+        """Call a peer until it answers, for a minute; after each failure ask the zone where it is."""
         ula = IPv6Address(tunnel.address)
         wait, longest = _AGAIN_S
         started = asyncio.get_running_loop().time()
@@ -229,11 +230,11 @@ class Tunnels:
             ways, peer = peer.ways, self._locator.peer(label, ula)
             if peer.ways != ways:
                 continue  # it moved, too
-            held = _to(await self.async_list(), peer)
-            if not any(min(t.in_s, t.out_s, t.age_s) <= WANTED_S for t in held):
-                raise TunnelError(f"{peer.identity} does not answer, and nobody waits for it")
-            if any(await asyncio.gather(*(self._async_alive(t) for t in held[:1]))):
+            # Charon may have got it back by itself (MOBIKE), and the peer may have called us meanwhile.
+            if _to(await self.async_list(), peer) and await self._async_alive(tunnel):
                 return "found"
+            if asyncio.get_running_loop().time() - started > WANTED_S:
+                raise TunnelError(f"{peer.identity} does not answer: the next packet for it is another attempt")
             await asyncio.sleep(wait)
             wait = min(wait * 2, longest)
 
@@ -262,8 +263,9 @@ class Tunnels:
             self._rungs = {number: rung for number, rung in self._rungs.items() if number in numbers}
             busy = False
             for tunnel in _latest(tunnels):
-                await self._async_judge(tunnel, [t for t in tunnels if t.identity == tunnel.identity])
-                busy = busy or tunnel.out_s <= _LOOK_S[1]
+                same = [t for t in tunnels if t.identity == tunnel.identity]
+                await self._async_judge(tunnel, same)
+                busy = busy or len(same) > 1 or min(t.out_s for t in same) <= _LOOK_S[1]
             try:
                 async with asyncio.timeout(_LOOK_S[0 if busy else 1] if tunnels else None):
                     await self._event.wait()

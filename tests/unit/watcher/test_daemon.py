@@ -18,8 +18,8 @@ import pytest
 from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint
 from ansible_collections.btmm.fleet.plugins.module_utils.update import BadKey
 
-from watcher import instance as instance_module
 from watcher import charon, netlink, uplink
+from watcher import instance as instance_module
 from watcher.clock import boottime
 from watcher.daemon import Daemon
 from watcher.errors import AlreadyRunningError, PortMapError
