@@ -15,6 +15,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateErr
 
 from . import clock, netlink, uplink
 from .backoff import Backoff, is_final
+from .demand import Demand
 from .errors import LinkError, PortMapError, WatcherError, ZoneServerError
 from .link import Link
 from .magic import Magic
@@ -53,7 +54,8 @@ class Instance:
         self._locator = Locator(config, self._client, self._vantage)
         self._tunnels = Tunnels(config, self._locator, self._peers_changed)
         self._stub = Stub(Magic(config, self._client, self._locator, self._tunnels).async_answer)
-        self._link = Link()
+        self._demand = Demand(config, self._locator, self._tunnels)
+        self._link = Link(self._demand.packet)
         self._watch: netlink.Watch | None = None
         self._clock: clock.Watch | None = None
         self._reaching: asyncio.Task[None] | None = None
@@ -101,6 +103,7 @@ class Instance:
         await self._async_halt()
         self._mapper.close()
         self._tunnels.stop()
+        self._demand.stop()
         if self._listing is not None:
             self._listing.cancel()
         await self._stub.async_stop()

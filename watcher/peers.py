@@ -124,12 +124,18 @@ class Locator:
         self._asker = asker
         self._vantage = vantage
         self._known: dict[str, Located] = {}
+        self._owners: dict[IPv6Address, str] = {}
 
     def peer(self, label: str, ula: IPv6Address) -> Peer:
         """Return the peer as it is known now; without ways when it was never located, or nothing leads there."""
+        self._owners[ula] = label
         located = self._known.get(label)
         identity = names.host_name(label, self._config.zone).to_text(omit_final_dot=True)
         return Peer(label, identity, ula, ways(located.reach, self._vantage()) if located else ())
+
+    def owner(self, ula: IPv6Address) -> str | None:
+        """Return the label of the host that had an address last; None when nobody asked for it yet."""
+        return self._owners.get(ula)
 
     def known(self, label: str) -> Located | None:
         """Return what the zone said last."""

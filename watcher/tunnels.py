@@ -179,22 +179,24 @@ class Tunnels:
         with charon.session() as session:
             return charon.established(session, self._config.prefix)
 
-    def _abandon(self) -> None:
-        """End the calls that nobody has answered yet."""
+    def _abandon(self) -> list[Tunnel]:
+        """End the calls that nobody has answered yet; return the tunnels that there are."""
         with charon.session() as session:
             for number in charon.attempts(session, f".{self._config.zone.to_text(omit_final_dot=True)}"):
                 charon.forget(session, number)
+            return charon.established(session, self._config.prefix)
 
     # -- moves
 
     async def _async_moved(self) -> None:
         # What is under way comes from the old address: it would only be in the way.
         running = list(self._running.values())
+        self._worked.clear()
         with contextlib.suppress(TunnelError):
-            await asyncio.to_thread(self._abandon)
-        await asyncio.gather(*running, return_exceptions=True)
-        for tunnel in _latest(await self.async_list()):
-            self._get_back(tunnel)
+            held = await asyncio.to_thread(self._abandon)
+            await asyncio.gather(*running, return_exceptions=True)
+            for tunnel in _latest(held):
+                self._get_back(tunnel)
 
     async def _async_peer_moved(self, label: str) -> None:
         for tunnel in _latest(await self.async_list()):
