@@ -31,6 +31,7 @@ _LOGGER = logging.getLogger(__name__)
 HELD = 16  # packets for one peer that wait; the rest is sent again by who sent it
 WAITING = 64  # peers that are called at a time
 QUIET_S = 2.0  # after a failure, packets are refused at once
+STRAY_S = 0.2  # after a success, packets may still come here
 
 _HEADER = 40  # octets of an IPv6 header
 _MINIMUM_MTU = 1280  # RFC 4443 section 2.4 (c): an error is no longer
@@ -66,7 +67,7 @@ class Demand:
                 self._held[target].append(data)
         elif now - self._failed.get(target, -QUIET_S) < QUIET_S:
             reply(unreachable(self._config.host.ula, data))
-        elif now - self._opened.get(target, (-1.0, 0))[0] < 1.0:
+        elif now - self._opened.get(target, (-STRAY_S, 0))[0] < STRAY_S:
             # It was on its way here when the tunnel came up. Only so many: were the tunnel no way out, it came back.
             since, sent = self._opened[target]
             if sent < HELD:
@@ -128,7 +129,7 @@ def unreachable(own: IPv6Address, data: bytes) -> bytes:
 def _checksum(octets: bytes) -> int:
     """RFC 1071."""
     octets += b"\0" * (len(octets) % 2)
-    total = sum(word for (word,) in struct.iter_unpack("!H", octets))
+    total = sum(struct.unpack(f"!{len(octets) // 2}H", octets))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

@@ -17,6 +17,7 @@ from . import clock, netlink, uplink
 from .backoff import Backoff, is_final
 from .demand import Demand
 from .errors import LinkError, PortMapError, WatcherError, ZoneServerError
+from .follow import Following, PollingFollower
 from .link import Link
 from .magic import Magic
 from .peers import Locator, Vantage
@@ -54,6 +55,7 @@ class Instance:
         self._locator = Locator(config, self._client, self._vantage)
         self._tunnels = Tunnels(config, self._locator, self._peers_changed)
         self._stub = Stub(Magic(config, self._client, self._locator, self._tunnels).async_answer)
+        self._following = Following(self._locator, self._tunnels.peer_moved)
         self._demand = Demand(config, self._locator, self._tunnels)
         self._link = Link(self._demand.packet)
         self._watch: netlink.Watch | None = None
@@ -80,6 +82,7 @@ class Instance:
             mapping=None,
             names=None,
             peers=[],
+            follow=PollingFollower.method,
         )
         try:
             await self._stub.async_start(self._config.stub_address, self._config.stub_port)
@@ -89,6 +92,7 @@ class Instance:
             self._status.set(names=via)
         except LinkError as err:
             self._tell("names", err)
+        await self._following.async_use(PollingFollower(self._client, self._following.changed))
         self._tunnels.start()
         self._uplink = uplink.find(self._toward, self._toward6)
         self._watch = netlink.Watch(self._network_changed, self._glance)
@@ -104,6 +108,7 @@ class Instance:
         self._mapper.close()
         self._tunnels.stop()
         self._demand.stop()
+        await self._following.async_stop()
         if self._listing is not None:
             self._listing.cancel()
         await self._stub.async_stop()
@@ -266,6 +271,8 @@ class Instance:
 
     async def _async_list(self) -> None:
         tunnels = await self._tunnels.async_list()
+        labels = (self._locator.label_of(tunnel.identity) for tunnel in tunnels)
+        self._following.tunnels(frozenset(label for label in labels if label))
         self._status.set(
             peers=[
                 {
