@@ -15,7 +15,8 @@ from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateErr
 from .errors import WatcherError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Set
+    from collections.abc import Callable
+    from collections.abc import Set as AbstractSet
 
     from dns.name import Name
     from dns.rdatatype import RdataType
@@ -34,7 +35,7 @@ class Follower(Protocol):
     def method(self) -> str:
         """How it learns of changes: push, llq or polling."""
 
-    async def async_follow(self, sets: Set[RRsetName]) -> None:
+    async def async_follow(self, sets: AbstractSet[RRsetName]) -> None:
         """Watch exactly these RRsets from now on."""
 
     async def async_stop(self) -> None:
@@ -52,11 +53,11 @@ class PollingFollower:
         self._asker = asker
         self._changed = changed
         self._every_s = every_s
-        self._sets: Set[RRsetName] = frozenset()
+        self._sets: AbstractSet[RRsetName] = frozenset()
         self._held: dict[RRsetName, frozenset[str]] = {}
         self._polling: asyncio.Task[None] | None = None
 
-    async def async_follow(self, sets: Set[RRsetName]) -> None:
+    async def async_follow(self, sets: AbstractSet[RRsetName]) -> None:
         """Watch exactly these RRsets from now on."""
         self._sets = sets
         self._held = {each: held for each, held in self._held.items() if each in sets}
