@@ -18,12 +18,14 @@ from .backoff import Backoff, is_final
 from .demand import Demand
 from .errors import LinkError, PortMapError, WatcherError, ZoneServerError
 from .follow import Following, PollingFollower
+from .last_known import LastKnown
 from .link import Link
 from .magic import Magic
 from .peers import Locator, Vantage
 from .portmap.mapper import Mapper
 from .portmap.mapping import TUNNEL_PORT
 from .publish import Publisher
+from .remembered import Remembered
 from .status import now
 from .stub import Stub
 from .tunnels import Tunnels
@@ -38,8 +40,11 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 
+SLEEP_WITHIN_S = 8.0  # `btmm sleep` waits for 10 s, as Apple's daemon held up a suspend at most (`facts` 5.4)
 
-GLANCE_AGAIN_S = 1.0
+
+GLANCE_AGAIN_S = 1.0  # a cable that flaps is followed at the end of each burst only
+MAP_AGAIN_S = 900.0  # a gateway that maps nothing is asked again, while another way is published
 
 
 class Instance:
@@ -52,9 +57,11 @@ class Instance:
         self._client = ZoneClient(config)
         self._publisher = Publisher(config, self._client, places.state)
         self._mapper = Mapper(places.shared, self._gateway_changed)
-        self._locator = Locator(config, self._client, self._vantage)
+        table = LastKnown(config, places.state)
+        self._asker = Remembered(config, self._client, table, lambda since: status.set(last_known=since))
+        self._locator = Locator(config, self._asker, self._vantage)
         self._tunnels = Tunnels(config, self._locator, self._peers_changed)
-        self._stub = Stub(Magic(config, self._client, self._locator, self._tunnels).async_answer)
+        self._stub = Stub(Magic(config, self._asker, self._locator, self._tunnels).async_answer)
         self._following = Following(self._locator, self._tunnels.peer_moved)
         self._demand = Demand(config, self._locator, self._tunnels)
         self._link = Link(self._demand.packet)
@@ -64,8 +71,9 @@ class Instance:
         self._listing: asyncio.Task[None] | None = None
         self._uplink: Uplink | None = None
         self._mapping: Mapping | None = None
-        self._asleep = False
+        self._sleeping: asyncio.Task[None] | None = None
         self._changed_at = 0.0
+        self._map_again_at = math.inf
         self._faults: dict[str, Exception] = {}
         servers = [ip_address(text) for text in config.server.addresses]
         self._toward = next((a for a in servers if isinstance(a, IPv4Address)), uplink.FAR4)
@@ -81,6 +89,8 @@ class Instance:
             outer=None,
             mapping=None,
             names=None,
+            last_known=None,
+            asleep=False,
             peers=[],
             follow=PollingFollower.method,
         )
@@ -92,6 +102,7 @@ class Instance:
             self._status.set(names=via)
         except LinkError as err:
             self._tell("names", err)
+        self._asker.start()
         await self._following.async_use(PollingFollower(self._client, self._following.changed))
         self._tunnels.start()
         self._uplink = uplink.find(self._toward, self._toward6)
@@ -105,6 +116,8 @@ class Instance:
             if watch is not None:
                 watch.close()
         await self._async_halt()
+        if self._sleeping is not None:
+            self._sleeping.cancel()
         self._mapper.close()
         self._tunnels.stop()
         self._demand.stop()
@@ -112,39 +125,39 @@ class Instance:
         if self._listing is not None:
             self._listing.cancel()
         await self._stub.async_stop()
+        self._asker.stop()
         self._link.close()
         self._client.drop()
 
-    async def async_withdraw(self, *, keep_mapping: bool) -> None:
-        """Take the host out of the zone, then close the mapping (RFC 6281 section 3; `facts` 3.2, tear-down).
-
-        ``keep_mapping``: another zone of this host is still reached by it.
-        """
+    async def async_withdraw(self) -> None:
+        """Take the host out of the zone, then close the mapping (RFC 6281 section 3; `facts` 3.2, tear-down)."""
         await self._async_halt()
         try:
             if await self._publisher.async_withdraw():
                 _LOGGER.info("withdrawn from the zone")
         except (ZoneServerError, UpdateError) as err:
             _LOGGER.warning("not withdrawn: %s", err)
-        if not keep_mapping:
-            await self._mapper.async_release()
+        await self._mapper.async_release()
 
-    async def async_sleep(self) -> None:
-        """Leave the zone before the host sleeps: nobody answers for it then (`facts` 5.4); `wake` ends it."""
-        _LOGGER.info("going to sleep")
-        self._asleep = True
-        await self.async_withdraw(keep_mapping=False)
-        self._client.drop()
-        self._mapping = None
-        self._status.set(outer=None, mapping=None, published=None, asleep=True)
+    def sleep(self) -> None:
+        """Leave the zone before the host sleeps, when nobody answers for it (`facts` 5.4); `wake` ends it."""
+        if self._sleeping is None:
+            _LOGGER.info("going to sleep")
+            self._sleeping = asyncio.create_task(self._async_sleep())
 
     def wake(self) -> None:
         """Come back, as after a change of the network."""
-        if not self._asleep:
-            return
-        _LOGGER.info("awake")
-        self._status.set(asleep=False)
-        self._start_over()
+        if self._sleeping is not None:
+            _LOGGER.info("awake")
+            self._start_over()
+
+    async def _async_sleep(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SLEEP_WITHIN_S):
+                await self.async_withdraw()
+        self._client.drop()
+        self._mapping = None
+        self._status.set(outer=None, mapping=None, published=None, asleep=True)
 
     async def _async_halt(self) -> None:
         if self._reaching is not None:
@@ -154,7 +167,7 @@ class Instance:
 
     def _network_changed(self) -> None:
         link = uplink.find(self._toward, self._toward6)
-        if link == self._uplink or self._asleep:
+        if link == self._uplink or self._sleeping is not None:
             return
         _LOGGER.info("network changed: %s", _describe(link))
         self._start_over()
@@ -180,13 +193,16 @@ class Instance:
             _LOGGER.info("slept for %.0f s", leap.slept_s)
             self._mapper.doubt()
             self._publisher.doubt()
-        if not self._asleep or leap.slept_s >= clock.LEAP_S:
+        if self._sleeping is None or leap.slept_s >= clock.LEAP_S:
             self._start_over()
 
     def _start_over(self) -> None:
         """Look at the network again, map, publish; connections of before are not trusted."""
-        self._asleep = False
         self._changed_at = asyncio.get_running_loop().time()
+        if self._sleeping is not None:
+            self._sleeping.cancel()
+            self._sleeping = None
+            self._status.set(asleep=False)
         self._uplink = uplink.find(self._toward, self._toward6)
         self._mapping = None
         self._client.drop()
@@ -218,31 +234,46 @@ class Instance:
         return min(
             math.inf if refresh is None else clock.boottime() + refresh,
             math.inf if renew_at is None else renew_at,
+            self._map_again_at,
         )
 
     async def _async_map_and_publish(self) -> None:
         link = self._uplink
         if link is None:
             raise PortMapError(f"no route leads to the zone server {self._toward}: check the network")
+        self._map_again_at = math.inf
+        failure: PortMapError | None = None
         try:
-            mapping = await self._mapper.async_obtain(link)
-        except PortMapError:
+            self._mapping = await self._mapper.async_obtain(link)
+        except PortMapError as err:
+            failure = err
             if not self._still_mapped():
                 self._mapping = None
-                self._status.set(outer=None, mapping=None)
-                # An address in the zone that leads nowhere costs every peer a time-out.
-                with contextlib.suppress(ZoneServerError, UpdateError):
-                    if await self._publisher.async_withdraw():
-                        _LOGGER.info("withdrawn from the zone, since no mapping can be had")
-            raise
-        self._mapping = mapping
-        outer = f"{mapping.outer.address}:{mapping.outer.port}"
-        gateway = None if mapping.method == "none" else str(link.gateway)
-        if self._status.set(outer=outer, mapping={"method": mapping.method, "gateway": gateway}):
-            _LOGGER.info("reached from outside at %s (mapping: %s)", outer, mapping.method)
-        if await self._publisher.async_publish(_reach(link, mapping)):
+        await self._async_publish(link, self._mapping, failure)
+
+    async def _async_publish(self, link: Uplink, mapping: Mapping | None, failure: PortMapError | None) -> None:
+        """Publish what ways there are; with none to be reached from outside, tell why."""
+        reach = _reach(link, mapping)
+        outer = str(reach.direct[0]) if reach.direct else None
+        how = None
+        if mapping is not None:
+            how = {"method": mapping.method, "gateway": None if mapping.method == "none" else str(link.gateway)}
+        nat = failure.nat if failure is not None else "nat" if link.behind_nat else "none"
+        if self._status.set(outer=outer, mapping=how, nat=nat) and outer:
+            _LOGGER.info("reached from outside at %s (mapping: %s)", outer, mapping.method if mapping else "no")
+        if reach == Reach():
+            # An address in the zone that leads nowhere costs every peer a time-out.
+            with contextlib.suppress(ZoneServerError, UpdateError):
+                if await self._publisher.async_withdraw():
+                    _LOGGER.info("withdrawn from the zone, since nothing leads here")
+        elif await self._publisher.async_publish(reach):
             _LOGGER.info("published in %s", self._config.zone)
             self._status.set(published={"time": now(), "outer": outer})
+        if failure is not None:
+            if not (reach.direct or reach.mediators or reach.relays):
+                raise failure
+            _LOGGER.info("no IPv4 mapping: %s", failure)
+            self._map_again_at = clock.boottime() + MAP_AGAIN_S
         self._tell("reach", None)
 
     def _vantage(self) -> Vantage:
@@ -287,11 +318,13 @@ class Instance:
         )
 
 
-def _reach(link: Uplink, mapping: Mapping) -> Reach:
+def _reach(link: Uplink, mapping: Mapping | None) -> Reach:
+    direct = [mapping.outer] if mapping is not None else []
+    if link.address6 is not None:
+        direct.append(Endpoint(link.address6, TUNNEL_PORT))
     # Behind a NAT the own address is a way, too: for peers on the same LAN, whom the router may not send back in.
-    own = link.address
-    inner = Endpoint(own, TUNNEL_PORT) if own is not None and mapping.outer.address != own else None
-    return Reach(direct=(mapping.outer,), lan=inner)
+    lan = Endpoint(link.address, TUNNEL_PORT) if link.address is not None and link.behind_nat else None
+    return Reach(direct=tuple(direct), lan=lan)
 
 
 def _describe(link: Uplink | None) -> str:
