@@ -268,7 +268,11 @@ class Instance:
                     _LOGGER.info("withdrawn from the zone, since nothing leads here")
         elif await self._publisher.async_publish(reach):
             _LOGGER.info("published in %s", self._config.zone)
-            self._status.set(published={"time": now(), "outer": outer})
+            self._status.set(
+                published={"time": now(), "outer": outer},
+                updates=self._status.get("updates", 0) + 1,
+                lease_expires=now(self._publisher.lease_s),
+            )
         if failure is not None:
             if not (reach.direct or reach.mediators or reach.relays):
                 raise failure

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.btmm.fleet.plugins.filter.server_records import server_records
 from ansible_collections.btmm.fleet.plugins.filter.zone_notifiers import zone_notifiers
 from ansible_collections.btmm.fleet.plugins.filter.zone_servers import zone_servers
 
-PORTS = {"notifier_push_port": 9853, "notifier_llq_port": 0}
-HOSTVARS = {
+PORTS: dict[str, Any] = {"notifier_push_port": 9853, "notifier_llq_port": 0}
+HOSTVARS: dict[str, dict[str, Any]] = {
     "zone.lan": {"inventory_hostname_short": "zone", "zone_address": "203.0.113.10"},
     "b": {
         "inventory_hostname_short": "b",
