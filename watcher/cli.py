@@ -35,6 +35,8 @@ def _parsed(arguments: list[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     watch = commands.add_parser("watch", help="run the daemon of one zone")
     watch.add_argument("--zone", required=True, help="the owner's zone")
+    commands.add_parser("sleep", help="leave the zone before this host sleeps; systemd calls it")
+    commands.add_parser("resume", help="come back after that")
     for name, description in _COMMANDS.items():
         command = commands.add_parser(name, help=description)
         command.add_argument("--zone", help="the owner's zone; default all of this host")
@@ -50,6 +52,8 @@ def _run(given: argparse.Namespace) -> int:
 
     if given.command == "watch":
         return _watch(_folder(given.zone))
+    if given.command in {"sleep", "resume"}:
+        return _suspend(asleep=given.command == "sleep")
     zones = [_folder(given.zone)] if given.zone else places.zones()
     if not zones:
         print(f"{host()}: it belongs to no zone: run the watcher role for it", file=sys.stderr)
@@ -79,4 +83,12 @@ def _watch(zone: str) -> int:
 
         print(f"{socket.gethostname()}: {err}", file=sys.stderr)
         return 1
+    return 0
+
+
+def _suspend(*, asleep: bool) -> int:
+    from . import places  # noqa: PLC0415
+    from .sleep import tell  # noqa: PLC0415
+
+    tell([places.of_zone(zone).run / places.STATUS_FILE for zone in places.zones()], asleep=asleep)
     return 0

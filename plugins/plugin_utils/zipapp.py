@@ -63,7 +63,9 @@ class App:
 WATCHER = App("btmm", "watcher", ("dnspython", "vici"))
 # The zone host has dnspython from its distribution, for the modules that run there.
 SWEEPER = App("btmm-sweep", "sweeper", ())
-APPS = {app.package: app for app in (WATCHER, SWEEPER)}
+# Its own dnspython, since the one of Debian 12 is older than what the mirror was measured with.
+NOTIFIER = App("btmm-notifier", "notifier", ("dnspython",))
+APPS = {app.package: app for app in (WATCHER, SWEEPER, NOTIFIER)}
 
 
 class ZipappError(Exception):

@@ -55,6 +55,8 @@ class Fleet:
     """One fleet by its name; several may be up side by side."""
 
     name: str = field(default_factory=lambda: os.environ.get("BTMM_FLEET", "demo"))
+    inventory: str = "inventories/lab"
+    variables: Mapping[str, str] = field(default_factory=dict)  # more of the environment, as BTMM_TOPOLOGY
 
     @property
     def folder(self) -> Path:
@@ -64,11 +66,12 @@ class Fleet:
     @property
     def environment(self) -> dict[str, str]:
         """Environment in which the lab and Ansible mean this fleet."""
-        return {**os.environ, "BTMM_FLEET": self.name}
+        own = {"BTMM_FLEET": self.name, "BTMM_LAB_DIR": str(self.folder.parent)}
+        return {**os.environ, **own, **self.variables}
 
-    def lab(self, *arguments: str) -> str:
+    def lab(self, *arguments: str, timeout: float = 60) -> str:
         """Run one command of the lab."""
-        return self._run([str(ROOT / "lab" / "lab"), *arguments])
+        return self._run([str(ROOT / "lab" / "lab"), *arguments], timeout=timeout)
 
     def on(self, host: str, *command: str, timeout: float = 60) -> str:
         """Run a command on a host and return its output; CommandFailed when it fails."""
@@ -85,7 +88,7 @@ class Fleet:
 
     def playbook(self, *arguments: str, variables: Mapping[str, object] | None = None) -> Run:
         """Run ansible-playbook on the fleet; a failed run is returned, not raised."""
-        command = ["ansible-playbook", "-i", "inventories/lab", *arguments]
+        command = ["ansible-playbook", "-i", self.inventory, *arguments]
         if variables:
             command += ["--extra-vars", json.dumps(variables)]
         started = time.monotonic()
@@ -96,9 +99,13 @@ class Fleet:
 
     def lend_key(self, host: str) -> None:
         """Put the rehearsal's user key on a host for a moment, as /run/rehearsal-key."""
-        key = (self.folder / "id_ed25519").read_text(encoding="utf-8")
-        command = [str(ROOT / "lab" / "lab"), "ssh", host, "umask 077; cat > /run/rehearsal-key"]
-        subprocess.run(command, env=self.environment, input=key, text=True, check=True, timeout=30)
+        self.send(host, self.folder / "id_ed25519", "/run/rehearsal-key")
+
+    def send(self, host: str, source: Path, target: str) -> None:
+        """Copy a text file to a host, where root alone may read it."""
+        command = [str(ROOT / "lab" / "lab"), "ssh", host, f"umask 077; cat > {target}"]
+        text = source.read_text(encoding="utf-8")
+        subprocess.run(command, env=self.environment, input=text, text=True, check=True, timeout=30)
 
     @contextmanager
     def started(self, host: str, *command: str) -> Iterator[Callable[[], str]]:

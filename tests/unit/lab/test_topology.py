@@ -203,3 +203,8 @@ def test_the_grid_has_a_network_of_every_kind_for_each_side() -> None:
     assert [len(fleet.gateways(segment)) for segment in fleet.segments] == [0] + [1] * 16
     assert fleet.host("left-cgnat").router == topology.Router("random", "refused")
     assert fleet.host("left-double").uplink.segment == "left-isp"
+
+
+@pytest.mark.parametrize("path", sorted((LAB / "topologies").glob("*.toml")), ids=lambda path: path.name)
+def test_each_topology_that_ships_can_be_read(path: Path) -> None:
+    assert "zone" in topology.load(path).hosts
