@@ -11,8 +11,9 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+from ansible_collections.btmm.fleet.plugins.module_utils import sd_notify
+
 from . import config as config_module
-from . import notify
 from .digest import CONFIG_DIR, digest
 from .errors import AlreadyRunningError, ConfigError
 from .instance import Instance
@@ -66,8 +67,8 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
-        alive = loop.create_task(_async_alive())
-        ready = loop.call_later(READY_AFTER_S, notify.send, "READY=1")
+        alive = loop.create_task(sd_notify.async_watchdog())
+        ready = loop.call_later(READY_AFTER_S, sd_notify.send, "READY=1")
         try:
             while not self._stop.is_set():
                 self._reload.clear()
@@ -85,7 +86,7 @@ class Daemon:
         except ConfigError as err:
             _LOGGER.error("%s", err)  # noqa: TRY400 - one sentence for a person, no trace
             self._status.set(error=str(err), final=True)
-            notify.send("READY=1")
+            sd_notify.send("READY=1")
             await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
             return
         instance = Instance(config, self._status, self._state_dir)
@@ -94,23 +95,15 @@ class Daemon:
             settled = asyncio.create_task(instance.settled.wait())
             await asyncio.wait([settled, *ended], return_when=asyncio.FIRST_COMPLETED)
             ready.cancel()
-            notify.send("READY=1")
+            sd_notify.send("READY=1")
             await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
             settled.cancel()
         finally:
             if self._stop.is_set():
-                notify.send("STOPPING=1")
+                sd_notify.send("STOPPING=1")
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(STOP_WITHIN_S):
                         await instance.async_withdraw()
             await instance.async_stop()
             for task in ended:
                 task.cancel()
-
-
-async def _async_alive() -> None:
-    """Tell systemd's watchdog that the loop turns."""
-    interval = notify.watchdog_interval()
-    while interval is not None:
-        notify.send("WATCHDOG=1")
-        await asyncio.sleep(interval)

@@ -1,38 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""JSON files that outlive the process: read leniently, written atomically."""
+"""Where the watcher keeps what outlives its process, and how."""
 
 from __future__ import annotations
 
-import json
-import logging
 from pathlib import Path
-from typing import Any
 
-from ansible_collections.btmm.fleet.plugins.module_utils.atomic import write_atomic
+from ansible_collections.btmm.fleet.plugins.module_utils.json_files import read, write
 
-_LOGGER = logging.getLogger(__name__)
+__all__ = ["STATE_DIR", "read", "write"]
 
 STATE_DIR = Path("/var/lib/btmm")
-
-
-def read(path: Path) -> dict[str, Any]:
-    """Return the object in `path`; empty when there is none, or when it is damaged.
-
-    The files here only spare work (a port to suggest, records to withdraw), so a damaged one must not stop the daemon.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as err:
-        _LOGGER.warning("%s is ignored, it can't be read: %s", path, err)
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def write(path: Path, value: dict[str, Any], mode: int = 0o600) -> None:
-    """Replace `path`; a full disk is logged, and costs no more than the memory that the file is."""
-    try:
-        write_atomic(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode(), mode)
-    except OSError as err:
-        _LOGGER.warning("%s is not written: %s", path, err)

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from . import notify, state
+from ansible_collections.btmm.fleet.plugins.module_utils import sd_notify
+
+from . import state
 
 RUN_DIR = Path("/run/btmm")
 FILE = "status.json"
@@ -38,5 +40,5 @@ class Status:
         self._values.update(values)
         state.write(self._path, self._values, mode=0o644)
         error, outer = self._values.get("error"), self._values.get("outer")
-        notify.send("STATUS=" + (error or (f"reachable at {outer}" if outer else "starting")))
+        sd_notify.send("STATUS=" + (error or (f"reachable at {outer}" if outer else "starting")))
         return True

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 
@@ -19,3 +20,11 @@ def watchdog_interval() -> float | None:
     """Seconds between signs of life: half of what the manager waits, or None when it does not."""
     microseconds = os.environ.get("WATCHDOG_USEC", "")
     return int(microseconds) / 2_000_000 if microseconds.isdigit() else None
+
+
+async def async_watchdog() -> None:
+    """Tell the watchdog that the loop turns, for as long as it does; return at once when nobody waits for it."""
+    interval = watchdog_interval()
+    while interval is not None:
+        send("WATCHDOG=1")
+        await asyncio.sleep(interval)
