@@ -10,6 +10,7 @@ import math
 from ipaddress import IPv4Address, ip_address
 from typing import TYPE_CHECKING
 
+from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint, Reach
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 
 from . import netlink, uplink
@@ -17,7 +18,7 @@ from .backoff import Backoff, is_final
 from .errors import LinkError, PortMapError, WatcherError, ZoneServerError
 from .link import NAME, Link
 from .magic import Magic
-from .portmap import PortMapper
+from .portmap import TUNNEL_PORT, PortMapper
 from .publish import Publisher
 from .status import now
 from .stub import Stub
@@ -171,7 +172,7 @@ class Instance:
         gateway = str(link.gateway) if mapping.renew_at is not None else None
         if self._status.set(outer=outer, mapping={"method": mapping.method, "gateway": gateway}):
             _LOGGER.info("reached from outside at %s (mapping: %s)", outer, mapping.method)
-        if await self._publisher.async_publish(mapping.outer):
+        if await self._publisher.async_publish(_reach(link, mapping)):
             _LOGGER.info("published in %s", self._config.zone)
             self._status.set(published={"time": now(), "outer": outer})
         self._tell("reach", None)
@@ -204,6 +205,12 @@ class Instance:
                 for t in tunnels
             ]
         )
+
+
+def _reach(link: Uplink, mapping: Mapping) -> Reach:
+    # Behind a NAT the own address is a way, too: for peers on the same LAN, whom the router may not send back in.
+    inner = Endpoint(link.address, TUNNEL_PORT) if mapping.outer.address != link.address else None
+    return Reach(direct=(mapping.outer,), lan=inner)
 
 
 def _describe(link: Uplink | None) -> str:

@@ -12,8 +12,8 @@ import dns.name
 from ansible_collections.btmm.fleet.plugins.module_utils import lease
 from ansible_collections.btmm.fleet.plugins.module_utils.names import lease_name
 from ansible_collections.btmm.fleet.plugins.module_utils.records import (
-    Endpoint,
     InvalidRecord,
+    Reach,
     Record,
     host_records,
     reverse_record,
@@ -46,7 +46,7 @@ class Publisher:
         """Return seconds until the lease has to be refreshed, negative when late; None while nothing is published."""
         return None if self._refresh_at is None else self._refresh_at - _clock()
 
-    async def async_publish(self, outer: Endpoint) -> bool:
+    async def async_publish(self, reach: Reach) -> bool:
         """Bring both zones to what the host is now; tell whether anything had to be sent.
 
         The first call of a process always sends: the zone may have changed while nobody looked. So does the call that
@@ -61,7 +61,7 @@ class Publisher:
             self._known.clear()
         trace = lease.Trace(datetime.now(UTC), self._lease.lease_s)
         return await self._async_bring(
-            {self._config.zone: host_records(host, outer, trace), self._config.reverse_zone: (reverse_record(host),)}
+            {self._config.zone: host_records(host, reach, trace), self._config.reverse_zone: (reverse_record(host),)}
         )
 
     async def async_withdraw(self) -> bool:

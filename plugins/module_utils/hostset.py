@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from .names import InvalidName, check_label, check_text, reverse_zone
 from .publication import Wanted
 from .publisher import Outcome, publish, withdraw
-from .records import Endpoint, InvalidRecord, Record, host_from_config, host_records, reverse_record
+from .records import Endpoint, InvalidRecord, Reach, Record, host_from_config, host_records, reverse_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -118,12 +118,12 @@ def _wanted(
     if prefix is not None and host.ula not in prefix:
         raise InvalidRecord(f"its address {host.ula} is not in the fleet's {prefix}: correct one of them")
     try:
-        outer = Endpoint(IPv4Address(endpoint["address"]), endpoint["port"])
+        outer = Endpoint(ip_address(endpoint["address"]), endpoint["port"])
     except ValueError as error:
-        raise InvalidRecord(f"its endpoint '{endpoint['address']}' is not an IPv4 address: correct it") from error
+        raise InvalidRecord(f"its endpoint '{endpoint['address']}' is not an IP address: correct it") from error
     if not 0 < outer.port < 1 << 16:
         raise InvalidRecord(f"its endpoint's port {outer.port} is not in 1 to 65535: correct it")
-    return (*host_records(host, outer), *extra), reverse_record(host)
+    return (*host_records(host, Reach((outer,))), *extra), reverse_record(host)
 
 
 def _merge(results: dict[str, Result], outcome: Outcome) -> None:

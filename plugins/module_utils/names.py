@@ -161,12 +161,19 @@ def autotunnel_name(label: str, zone: dns.name.Name) -> dns.name.Name:
     return _below(host_name(label, zone), b"_autotunnel", b"_udp")
 
 
-def autotunnel_target(ula: IPv6Address, zone: dns.name.Name) -> dns.name.Name:
+def autotunnel_lan_name(label: str, zone: dns.name.Name) -> dns.name.Name:
+    """Return `_autotunnel-lan._udp.H.Z`, where the SRV of a NATed host's own address is; this project's invention."""
+    return _below(host_name(label, zone), b"_autotunnel-lan", b"_udp")
+
+
+def autotunnel_target(ula: IPv6Address, zone: dns.name.Name, kind: str = "") -> dns.name.Name:
     """Return `AutoTunnel-XX-..-XX.Z`, where the outer address is; readers take its label as opaque.
 
     The shape is RFC 6281's (section 3), an EUI-64; ours is the ULA's interface identifier, so no MAC address leaks.
+    With a `kind` it is a target beside that one: "6" for an IPv6 address with another port, "lan" for the own address.
     """
-    return _below(zone, b"AutoTunnel-" + ula.packed[8:].hex("-").upper().encode())
+    label = b"AutoTunnel-" + ula.packed[8:].hex("-").upper().encode()
+    return _below(zone, label + (f"-{kind}".encode() if kind else b""))
 
 
 def lease_name(label: str, zone: dns.name.Name) -> dns.name.Name:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 # A signed zone's transfer has these at every name (RFC 4035 section 2); nobody updates them.
 _MADE_BY_SERVER = {dns.rdatatype.RRSIG, dns.rdatatype.NSEC, dns.rdatatype.NSEC3}
-_ADDRESS, _TUNNEL = dns.rdatatype.AAAA, dns.rdatatype.A
+_ADDRESS = dns.rdatatype.AAAA
+_OUTER = (dns.rdatatype.A, dns.rdatatype.AAAA)
 
 
 class Content:
@@ -73,7 +74,7 @@ class Content:
     def records_of(self, label: str) -> tuple[Record, ...]:
         """Return the host's records.
 
-        They are `H.Z` and all below it, the target of its tunnel's SRV, the instances whose SRV points to `H.Z`, the
+        They are `H.Z` and all below it, the targets of its tunnel's SRVs, the instances whose SRV points to `H.Z`, the
         device info of the same title, and the reverse pointer. Shared pointers are its own when they point to one of
         its instances; a type stays in the enumeration of types as long as another host offers it.
         """
@@ -97,7 +98,7 @@ class Content:
         found = [
             *(r for r in self._below.get(label.encode().lower(), []) if r.name != own or _is(r, _ADDRESS)),
             *(r for name in titled for r in self._named(name) if not r.shared),
-            *(r for name in self._tunnel_targets(label) for r in self._named(name) if _is(r, _TUNNEL)),
+            *(r for name in self._tunnel_targets(label) for r in self._named(name) if r.rdata.rdtype in _OUTER),
             *(r for r in to_own if _is(r, dns.rdatatype.PTR) and not r.shared),
             *pointers,
             *(r for r in enumeration if (kind := target_of(r)) is not None and folded(kind) in unused),
@@ -111,16 +112,18 @@ class Content:
         return self._pointing.get(folded(target), [])
 
     def _tunnel_targets(self, label: str) -> list[Name]:
-        """Return the target of the tunnel's SRV, if it can be its own: a host may write any target it likes."""
-        tunnel = names.autotunnel_name(label, self.zone)
-        targets = [target_of(record) for record in self._named(tunnel)]
-        return [
-            target
-            for target in dict.fromkeys(targets)
-            if target is not None
-            and target.labels[0].startswith(b"AutoTunnel-")
-            and {r.name for r in self._to(target) if _is(r, dns.rdatatype.SRV)} == {tunnel}
-        ]
+        """Return the targets of the tunnel's SRVs that can be its own: a host may write any target it likes."""
+        found = []
+        for tunnel in (names.autotunnel_name(label, self.zone), names.autotunnel_lan_name(label, self.zone)):
+            targets = [target_of(record) for record in self._named(tunnel)]
+            found += [
+                target
+                for target in dict.fromkeys(targets)
+                if target is not None
+                and target.labels[0].startswith(b"AutoTunnel-")
+                and {r.name for r in self._to(target) if _is(r, dns.rdatatype.SRV)} == {tunnel}
+            ]
+        return found
 
 
 def records_of(label: str, zone: Name, content: Iterable[Record]) -> tuple[Record, ...]:

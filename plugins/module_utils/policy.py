@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
 import dns.rdatatype
 
 from .lease import Trace
-from .records import Endpoint, Host, Record, host_records, reverse_record
+from .records import Endpoint, Host, Reach, Record, host_records, reverse_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from dns.name import Name
 
 # Where a host can be reached, and when, is no part of what it may write; any address and any time do.
-_ANYWHERE = Endpoint(IPv4Address(0), 0)
+# Two IPv6 endpoints, since the port decides at which of two names the address is.
+EVERYWHERE = Reach(
+    direct=(Endpoint(IPv4Address(0), 1), Endpoint(IPv6Address(0), 1), Endpoint(IPv6Address(0), 2)),
+    lan=Endpoint(IPv4Address(0), 1),
+)
 _ANY_TIME = Trace(datetime(2000, 1, 1, tzinfo=UTC), 0)
 
 
@@ -51,7 +55,7 @@ def owned(records: Iterable[Record]) -> tuple[Grant, ...]:
 
 def host_grants(host: Host) -> tuple[Grant, ...]:
     """Return all grants of a host, forward ones and the one in ip6.arpa."""
-    return owned((*host_records(host, _ANYWHERE, _ANY_TIME), reverse_record(host)))
+    return owned((*host_records(host, EVERYWHERE, _ANY_TIME), reverse_record(host)))
 
 
 def grants(key_name: Name, records: Iterable[Record]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ import dns.rdatatype
 import dns.tokenizer
 from dns.rdtypes.ANY.TXT import TXT
 
-from . import names
+from . import names, zonefile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,7 +35,6 @@ TTL_HOST = 120
 TTL_SERVICE = 4500
 
 _IN = dns.rdataclass.IN
-_MAX_STRING = 255  # octets in one TXT character-string (RFC 1035 section 3.3)
 
 
 class InvalidRecord(ValueError):
@@ -53,10 +52,38 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The outer IPv4 address and UDP port at which the host's tunnel is reached from the Internet."""
+    """An outer address, of either family, and the UDP port at which a tunnel is reached there."""
 
-    address: IPv4Address
+    address: IPv4Address | IPv6Address
     port: int
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if self.address.version == 6 else f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A zone host that helps hosts without an address of their own; it has addresses at its own name."""
+
+    name: Name
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """All ways to a host's tunnel: direct, from its own LAN, by a server's mediation, by a server's relay.
+
+    `direct` has at most one endpoint of each family. `lan` is the own address of a host behind a NAT.
+    """
+
+    direct: tuple[Endpoint, ...] = ()
+    lan: Endpoint | None = None
+    mediators: tuple[Server, ...] = ()
+    relays: tuple[Server, ...] = ()
+
+
+# The SRV priorities of the rungs (RFC 2782): who reads them tries direct ways first, then mediation, then the relay.
+DIRECT, MEDIATED, RELAYED = 10, 20, 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +128,7 @@ class Record:
         if "\n" in text:
             raise InvalidRecord(f"'{names.shorten(text)}' is not a record: it has more than one line")
         try:
-            tokens = dns.tokenizer.Tokenizer(_escape(text))
+            tokens = dns.tokenizer.Tokenizer(zonefile.escape(text))
             name = tokens.get_name(origin)
             ttl = tokens.get_ttl()
             kind = tokens.get_string()
@@ -110,7 +137,7 @@ class Record:
             rdtype = dns.rdatatype.from_text(kind)
             rdata = dns.rdata.from_text(_IN, rdtype, tokens, origin, relativize=False)
         except (dns.exception.DNSException, ValueError) as error:
-            reason = _reason(error)
+            reason = zonefile.reason(error)
             raise InvalidRecord(f"'{names.shorten(text)}' is not a record: {reason}") from error
         if not name.is_absolute():
             raise InvalidRecord(f"'{names.shorten(text)}' is not a record: the name must end in a dot")
@@ -127,19 +154,14 @@ def is_shared(name: Name, rdtype: dns.rdatatype.RdataType) -> bool:
     return rdtype == dns.rdatatype.PTR and name.labels[0].startswith(b"_")
 
 
-def host_records(host: Host, outer: Endpoint, trace: Trace | None = None) -> tuple[Record, ...]:
+def host_records(host: Host, reach: Reach, trace: Trace | None = None) -> tuple[Record, ...]:
     """Return all forward records of a host, in the order of publication; with `trace`, also that of its lease.
 
     A and SRV of the tunnel come before the AAAA, which is the gate for the services (facts, section 3.2, steps 6-9).
     """
     zone = host.zone
     own = names.host_name(host.label, zone)
-    target = names.autotunnel_target(host.ula, zone)
-    out = [
-        Record(target, TTL_HOST, _rdata("A", str(outer.address))),
-        Record(names.autotunnel_name(host.label, zone), TTL_HOST, _srv(outer.port, target)),
-        Record(own, TTL_HOST, _rdata("AAAA", str(host.ula))),
-    ]
+    out = [*reach_records(host, reach), Record(own, TTL_HOST, _rdata("AAAA", str(host.ula)))]
     for service in host.services:
         kind = names.service_name(service.type, zone)
         instance = names.instance_name(host.title, service.type, zone)
@@ -155,6 +177,32 @@ def host_records(host: Host, outer: Endpoint, trace: Trace | None = None) -> tup
     if trace is not None:
         out.append(Record(names.lease_name(host.label, zone), TTL_HOST, txt_rdata(trace.to_strings())))
     return tuple(out)
+
+
+def reach_records(host: Host, reach: Reach) -> list[Record]:
+    """Return where the tunnel is reached: the addresses, then the SRV of each way.
+
+    An SRV has one port for all addresses of its target, and a mapped IPv4 port may differ from the IPv6 one: then the
+    IPv6 address has a target of its own. The private address of the LAN is at a name that only we look up, so that no
+    other implementation tries it from outside.
+    """
+    zone = host.zone
+    target, target6, inner = (names.autotunnel_target(host.ula, zone, kind) for kind in ("", "6", "lan"))
+    mapped = {endpoint.port for endpoint in reach.direct if endpoint.address.version == 4}
+    addresses: list[Record] = []
+    ways: dict[dns.rdata.Rdata, None] = {}
+    for endpoint in reach.direct:
+        apart = endpoint.address.version == 6 and bool(mapped) and endpoint.port not in mapped
+        at = target6 if apart else target
+        addresses.append(_address(at, endpoint))
+        ways[_srv(endpoint.port, at, DIRECT)] = None
+    for priority, servers in ((MEDIATED, reach.mediators), (RELAYED, reach.relays)):
+        ways.update(dict.fromkeys(_srv(server.port, server.name, priority) for server in servers))
+    out = [*addresses, *(Record(names.autotunnel_name(host.label, zone), TTL_HOST, way) for way in ways)]
+    if reach.lan is not None:
+        lan_name = names.autotunnel_lan_name(host.label, zone)
+        out += [_address(inner, reach.lan), Record(lan_name, TTL_HOST, _srv(reach.lan.port, inner))]
+    return out
 
 
 def reverse_record(host: Host) -> Record:
@@ -195,7 +243,7 @@ def host_from_config(config: Mapping[str, Any]) -> Host:
         services=services,
     )
     # The longest name and string are known only when they are made: say so now, not at the first publication.
-    host_records(host, Endpoint(IPv4Address(0), 0))
+    host_records(host, Reach())
     return host
 
 
@@ -209,10 +257,10 @@ def txt_rdata(strings: Iterable[str]) -> TXT:
         octets = [string.encode() for string in strings] or [b""]
     except UnicodeEncodeError as error:  # a lone surrogate
         raise InvalidRecord(f"TXT string {error.object!a} is not Unicode text: correct it") from error
-    long = next((string for string in octets if len(string) > _MAX_STRING), None)
+    long = next((string for string in octets if len(string) > zonefile.MAX_STRING), None)
     if long is not None:
         start = long[:24].decode(errors="replace")
-        raise InvalidRecord(f"TXT string '{start}...' has {len(long)} octets, {_MAX_STRING} fit: shorten it")
+        raise InvalidRecord(f"TXT string '{start}...' has {len(long)} octets, {zonefile.MAX_STRING} fit: shorten it")
     return TXT(_IN, dns.rdatatype.TXT, octets)
 
 
@@ -230,9 +278,13 @@ def _service(label: str, entry: Mapping[str, Any]) -> Service:
     return Service(names.service_type(str(kind)), number, tuple(str(string) for string in txt))
 
 
-def _srv(port: int, target: Name) -> dns.rdata.Rdata:
-    # Priority and weight are 0 (RFC 6281 section 3) until there are more ways than one to reach a host.
-    return _rdata("SRV", f"0 0 {port} {target}")
+def _srv(port: int, target: Name, priority: int = 0) -> dns.rdata.Rdata:
+    return _rdata("SRV", f"{priority} 0 {port} {target}")
+
+
+def _address(name: Name, endpoint: Endpoint) -> Record:
+    kind = "A" if endpoint.address.version == 4 else "AAAA"
+    return Record(name, TTL_HOST, _rdata(kind, str(endpoint.address)))
 
 
 def _ptr(target: Name) -> dns.rdata.Rdata:
@@ -241,23 +293,3 @@ def _ptr(target: Name) -> dns.rdata.Rdata:
 
 def _rdata(kind: str, text: str) -> dns.rdata.Rdata:
     return dns.rdata.from_text(_IN, kind, text, relativize=False)
-
-
-def _reason(error: Exception) -> str:
-    """Return what is wrong with a text, and how to mend the faults that people meet."""
-    told = str(error) or type(error).__name__
-    if "string too long" in told:
-        return f"a string has more than {_MAX_STRING} octets; give several, each in double quotes"
-    if isinstance(error, dns.name.NameTooLong):
-        return "the name has more than 255 octets; shorten it"
-    if isinstance(error, dns.name.LabelTooLong):
-        return "a label has more than 63 octets; shorten it"
-    return told
-
-
-def _escape(text: str) -> str:
-    r"""Write every octet outside ASCII as \DDD (RFC 1035 section 5.1), so that no parser takes it for IDNA."""
-    return "".join(
-        character if character.isascii() else "".join(f"\\{octet:03}" for octet in character.encode(errors="replace"))
-        for character in text
-    )

@@ -47,7 +47,7 @@ options:
         description: Where its tunnel is reached. With it the host's whole set is published, and what else it had goes.
         type: dict
         suboptions:
-          address: {description: Outer IPv4 address., type: str, required: true}
+          address: {description: Outer IPv4 or IPv6 address., type: str, required: true}
           port: {description: Outer UDP port., type: int, default: 4500}
       records:
         description: Records of its own besides, as zone file lines. These are never withdrawn.

@@ -56,7 +56,7 @@ def descriptions() -> list[dict[str, Any]]:
 
 def wanted(described: Sequence[dict[str, Any]]) -> list[Wanted]:
     hosts = [records.host_from_config({**each, "zone": str(ZONE)}) for each in described]
-    return [Wanted(host.label, records.host_records(host, OUTER), host.label) for host in hosts]
+    return [Wanted(host.label, records.host_records(host, records.Reach((OUTER,))), host.label) for host in hosts]
 
 
 def seconds(work: Callable[[], object]) -> float:

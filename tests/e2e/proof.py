@@ -17,6 +17,7 @@ from tests.e2e import packets
 from tests.e2e.fleet import ROOT, Fleet
 
 ZONE = "bob.members.example"
+LAN = {"imac": "192.168.10.10", "macbook": "192.168.20.10"}  # own addresses of those behind a NAT
 WAN = {"imac": "203.0.113.101", "macbook": "203.0.113.102", "mini": "203.0.113.20"}  # where each host's packets appear
 
 DNSSEC = {"RRSIG", "NSEC", "DNSKEY", "CDS", "CDNSKEY", "TYPE65534"}  # the last is BIND's note of what it signed
@@ -89,10 +90,16 @@ def expected_records(
     instance = title.replace(" ", "\\032")
     records = {
         (f"{label}.{ZONE}.", "AAAA", str(address)),
-        (f"_autotunnel._udp.{label}.{ZONE}.", "SRV", f"0 0 {mapped_port(fleet, label)} {target}"),
+        (f"_autotunnel._udp.{label}.{ZONE}.", "SRV", f"10 0 {mapped_port(fleet, label)} {target}"),
         (target, "A", outer),
         (f"{instance}._device-info._tcp.{ZONE}.", "TXT", f'"model={model}"'),
     }
+    if label in LAN:
+        inner = target.replace(".", "-lan.", 1)
+        records |= {
+            (f"_autotunnel-lan._udp.{label}.{ZONE}.", "SRV", f"0 0 4500 {inner}"),
+            (inner, "A", LAN[label]),
+        }
     for service, port in services.items():
         records |= {
             (f"{service}.{ZONE}.", "PTR", f"{instance}.{service}.{ZONE}."),

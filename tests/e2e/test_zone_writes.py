@@ -15,7 +15,7 @@ FOREIGN = {
     "another host's address": f"add imac.{ZONE}. 120 AAAA fd00::1",
     "another host's address, withdrawn": f"delete imac.{ZONE}. AAAA",
     "all of another host's name": f"delete imac.{ZONE}.",
-    "another host's tunnel": f"add _autotunnel._udp.imac.{ZONE}. 120 SRV 0 0 4500 mini.{ZONE}.",
+    "another host's tunnel": f"add _autotunnel._udp.imac.{ZONE}. 120 SRV 10 0 4500 mini.{ZONE}.",
     "where a tunnel ends": f"add {TARGET}.{ZONE}. 120 A 203.0.113.20",
     "another host's service": f"add {INSTANCE} 120 SRV 0 0 22 mini.{ZONE}.",
     "another host's service text": f'add {INSTANCE} 4500 TXT "mine"',

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ZONE = names.parse_zone("bob.members.example")
 REVERSE = names.parse_zone("a.9.8.7.6.5.4.3.2.1.d.f.ip6.arpa")
 KEY = dns.tsig.Key("_admin.bob.members.example.", SECRET, "hmac-sha256")
-OUTER = records.Endpoint(IPv4Address("203.0.113.101"), 4500)
+OUTER = records.Reach((records.Endpoint(IPv4Address("203.0.113.101"), 4500),))
 
 REST = ["@ 60 NS zone", "zone 60 A 203.0.113.10", "_dns-update-tls._tcp 7200 SRV 0 0 853 zone"]
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ import dns.message
 import dns.opcode
 import pytest
 from ansible_collections.btmm.fleet.plugins.module_utils import lease
-from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint
+from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint, Reach
 from ansible_collections.btmm.fleet.plugins.module_utils.update import ServerFailed
 
 from watcher import config as config_module
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from watcher.config import Config
 
-OUTER = Endpoint(IPv4Address("203.0.113.101"), 41500)
+OUTER = Reach((Endpoint(IPv4Address("203.0.113.101"), 41500),))
 FORWARD = "bob.members.example. IN SOA"
 REVERSE = "a.9.8.7.6.5.4.3.2.1.d.f.ip6.arpa. IN SOA"
 
@@ -80,9 +79,9 @@ async def test_a_new_outer_port_changes_one_zone_only(config: Config, zone: Zone
     publisher = _publisher(config, zone, tmp_path)
     await publisher.async_publish(OUTER)
     zone.updates.clear()
-    assert await publisher.async_publish(dataclasses.replace(OUTER, port=41501))
+    assert await publisher.async_publish(Reach((Endpoint(IPv4Address("203.0.113.101"), 41501),)))
     assert zone.zones == [FORWARD]
-    assert "0 0 41501 AutoTunnel-" in zone.text()
+    assert "10 0 41501 AutoTunnel-" in zone.text()
 
 
 async def test_the_next_process_says_it_all_again(config: Config, zone: Zone, tmp_path: Path) -> None:

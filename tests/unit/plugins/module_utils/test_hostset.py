@@ -62,7 +62,7 @@ def test_records_alone_leave_what_the_hosts_daemon_published(asking: Session, pr
     ("wrong", "words"),
     [
         ({"endpoint": None}, "neither an endpoint nor records"),
-        ({"endpoint": {"address": "fd00::1", "port": 4500}}, "is not an IPv4 address"),
+        ({"endpoint": {"address": "mini.example", "port": 4500}}, "is not an IP address"),
         ({"endpoint": {"address": "192.0.2.1", "port": 0}}, "port 0"),
         ({"ula": None}, "lacks ula"),
         ({"ula": "fd00::1"}, "is not in the fleet's fd12"),

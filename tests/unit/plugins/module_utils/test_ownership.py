@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-from ipaddress import IPv4Address
-
 import pytest
-from ansible_collections.btmm.fleet.plugins.module_utils import names, records
+from ansible_collections.btmm.fleet.plugins.module_utils import names, policy, records
 from ansible_collections.btmm.fleet.plugins.module_utils.ownership import records_of
 from ansible_collections.btmm.fleet.plugins.module_utils.records import Record
 
@@ -22,8 +20,7 @@ def published(label: str, number: int, *types: str, title: str | None = None) ->
             "services": [{"type": kind, "port": 80} for kind in types],
         }
     )
-    endpoint = records.Endpoint(IPv4Address("203.0.113.1"), 4500)
-    return (*records.host_records(host, endpoint), records.reverse_record(host))
+    return (*records.host_records(host, policy.EVERYWHERE), records.reverse_record(host))
 
 
 INFRASTRUCTURE = tuple(

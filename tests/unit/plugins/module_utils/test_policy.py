@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-from ipaddress import IPv4Address
-
 from ansible_collections.btmm.fleet.plugins.module_utils import names, policy, records
 
 HOST = records.host_from_config(
@@ -15,7 +13,7 @@ HOST = records.host_from_config(
         "services": [{"type": "ssh", "port": 22}],
     }
 )
-RECORDS = records.host_records(HOST, records.Endpoint(IPv4Address("203.0.113.101"), 61234))
+RECORDS = records.host_records(HOST, policy.EVERYWHERE)
 
 
 def test_a_host_may_write_its_own_names_and_types_and_nothing_else() -> None:
@@ -23,8 +21,11 @@ def test_a_host_may_write_its_own_names_and_types_and_nothing_else() -> None:
     grant = 'grant "imac.bob.members.example." name'
     title = r"Bob's\032\"big\"\032iMac"
     assert policy.grants(key, RECORDS) == (
-        f'{grant} "AutoTunnel-00-01-00-02-00-03-00-04.bob.members.example." A;',
+        f'{grant} "AutoTunnel-00-01-00-02-00-03-00-04.bob.members.example." A AAAA;',
+        f'{grant} "AutoTunnel-00-01-00-02-00-03-00-04-6.bob.members.example." AAAA;',
         f'{grant} "_autotunnel._udp.imac.bob.members.example." SRV;',
+        f'{grant} "AutoTunnel-00-01-00-02-00-03-00-04-lan.bob.members.example." A;',
+        f'{grant} "_autotunnel-lan._udp.imac.bob.members.example." SRV;',
         f'{grant} "imac.bob.members.example." AAAA;',
         f'{grant} "{title}._ssh._tcp.bob.members.example." SRV TXT;',
         f'{grant} "_ssh._tcp.bob.members.example." PTR;',

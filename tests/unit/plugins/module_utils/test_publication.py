@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 ZONE = names.parse_zone("bob.members.example")
-OUTER = records.Endpoint(IPv4Address("203.0.113.1"), 4500)
+OUTER = records.Reach((records.Endpoint(IPv4Address("203.0.113.1"), 4500),))
 
 
 def host(label: str, number: int = 1, **more: Any) -> Wanted:

@@ -24,7 +24,7 @@ from tests.unit.primary import SECRET, Primary, serving
 
 ZONE = names.parse_zone("bob.members.example")
 KEY = dns.tsig.Key("_admin.bob.members.example.", SECRET, "hmac-sha256")
-OUTER = records.Endpoint(IPv4Address("203.0.113.1"), 4500)
+OUTER = records.Reach((records.Endpoint(IPv4Address("203.0.113.1"), 4500),))
 
 
 def host(number: int, **more: Any) -> Wanted:

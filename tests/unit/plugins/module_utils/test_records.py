@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 import dns.message
@@ -26,7 +26,7 @@ CONFIG: dict[str, Any] = {
     "services": [{"type": "afpovertcp", "port": 548}],
 }
 ZONE = names.parse_zone(CONFIG["zone"])
-OUTER = records.Endpoint(IPv4Address("203.0.113.101"), 61234)
+OUTER = records.Reach((records.Endpoint(IPv4Address("203.0.113.101"), 61234),))
 TITLES = st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=15)
 
 
@@ -46,7 +46,7 @@ def test_a_host_publishes_the_records_of_the_slides_in_order() -> None:
     target = "AutoTunnel-00-01-00-02-00-03-00-04.bob.members.example."
     assert found == [
         f"{target} 120 IN A 203.0.113.101",
-        f"_autotunnel._udp.imac.bob.members.example. 120 IN SRV 0 0 61234 {target}",
+        f"_autotunnel._udp.imac.bob.members.example. 120 IN SRV 10 0 61234 {target}",
         "imac.bob.members.example. 120 IN AAAA fd12:3456:789a:0:1:2:3:4",
         r"Bob's\032iMac._afpovertcp._tcp.bob.members.example. 120 IN SRV 0 0 548 imac.bob.members.example.",
         r"Bob's\032iMac._afpovertcp._tcp.bob.members.example. 4500 IN TXT " + '""',
@@ -54,6 +54,43 @@ def test_a_host_publishes_the_records_of_the_slides_in_order() -> None:
         "_services._dns-sd._udp.bob.members.example. 4500 IN PTR _afpovertcp._tcp.bob.members.example.",
         r"Bob's\032iMac._device-info._tcp.bob.members.example. 4500 IN TXT " + '"model=iMac4,1"',
     ]
+
+
+def test_every_way_has_its_srv_and_the_addresses_come_first() -> None:
+    server = names.host_name("zone", ZONE)
+    reach = records.Reach(
+        direct=(
+            records.Endpoint(IPv4Address("203.0.113.101"), 61234),
+            records.Endpoint(IPv6Address("2001:db8::5"), 4500),
+        ),
+        lan=records.Endpoint(IPv4Address("192.168.10.10"), 4500),
+        mediators=(records.Server(server, 4500),),
+        relays=(records.Server(server, 4501),),
+    )
+    target = "AutoTunnel-00-01-00-02-00-03-00-04"
+    srv = "_autotunnel._udp.imac.bob.members.example. 120 IN SRV"
+    assert [record.to_text() for record in records.host_records(host(model=None, services=[]), reach)] == [
+        f"{target}.bob.members.example. 120 IN A 203.0.113.101",
+        f"{target}-6.bob.members.example. 120 IN AAAA 2001:db8::5",
+        f"{srv} 10 0 61234 {target}.bob.members.example.",
+        f"{srv} 10 0 4500 {target}-6.bob.members.example.",
+        f"{srv} 20 0 4500 zone.bob.members.example.",
+        f"{srv} 30 0 4501 zone.bob.members.example.",
+        f"{target}-lan.bob.members.example. 120 IN A 192.168.10.10",
+        f"_autotunnel-lan._udp.imac.bob.members.example. 120 IN SRV 0 0 4500 {target}-lan.bob.members.example.",
+        "imac.bob.members.example. 120 IN AAAA fd12:3456:789a:0:1:2:3:4",
+    ]
+
+
+@pytest.mark.parametrize("other", [(), (records.Endpoint(IPv4Address("203.0.113.101"), 4500),)])
+def test_addresses_of_both_families_share_one_srv_when_the_port_is_one(other: tuple[records.Endpoint, ...]) -> None:
+    reach = records.Reach(direct=(*other, records.Endpoint(IPv6Address("2001:db8::5"), 4500)))
+    texts = [record.to_text() for record in records.host_records(host(model=None, services=[]), reach)]
+    target = "AutoTunnel-00-01-00-02-00-03-00-04.bob.members.example."
+    assert [text for text in texts if " SRV " in text] == [
+        f"_autotunnel._udp.imac.bob.members.example. 120 IN SRV 10 0 4500 {target}"
+    ]
+    assert f"{target} 120 IN AAAA 2001:db8::5" in texts
 
 
 def test_the_trace_of_a_lease_is_the_last_of_a_host() -> None:

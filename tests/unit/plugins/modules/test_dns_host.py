@@ -73,7 +73,7 @@ def test_a_host_is_published_whole(
     assert done["diff"] == planned["diff"]
     assert done["hosts"] == {"mini": {"changed": True}}
     assert done["messages"] == len(primary.updates) == 1
-    assert "_autotunnel._udp.mini 120 SRV 0 0 4500 AutoTunnel-00-00-00-00-00-00-00-02" in primary.text()
+    assert "_autotunnel._udp.mini 120 SRV 10 0 4500 AutoTunnel-00-00-00-00-00-00-00-02" in primary.text()
     again = run_module(dns_host.main, arguments, capsys)
     assert not again["changed"]
     assert again["diff"] == []
