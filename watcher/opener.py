@@ -11,6 +11,8 @@ import socket
 import struct
 from ipaddress import IPv4Address, IPv6Address
 
+KEEPALIVE = b"\xff"  # RFC 3948 section 2.3: opens the NAT, and is dropped by who gets it
+
 _UDP = struct.Struct("!HHHH")  # RFC 768
 _IPV6_CHECKSUM = 7  # linux/in6.h: the kernel computes the checksum at an offset (RFC 3542 section 3.1)
 
