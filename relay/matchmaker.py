@@ -80,7 +80,7 @@ class Matchmaker:
             ends = [endpoint_of(each) for each in pair]
             if ends[0][0].version != ends[1][0].version:
                 raise RelayError(f"{pair[0].label} and {pair[1].label} have no family of addresses in common")
-            if ends[0][0] == ends[1][0]:
+            if same_nat(*ends):
                 raise RelayError(f"{pair[0].label} and {pair[1].label} are behind the same NAT")
         except RelayError as error:
             self._fail(name, str(error))
@@ -110,3 +110,8 @@ def endpoint_of(session: Session) -> Outer:
     if len(found) != 1:
         raise RelayError(f"the NAT of {session.label} gives another port to every destination")
     return next(iter(found))
+
+
+def same_nat(first: Outer, second: Outer) -> bool:
+    """Tell whether two hosts share an outer address: few NATs send back inside what comes from inside."""
+    return first[0] == second[0]

@@ -29,6 +29,13 @@ ANSWER_S = 3.0  # the relay itself gives up sooner, and says why
 _REPEATS = (0.0, 0.1, 0.3, 0.8)
 
 
+class Sender(Protocol):
+    """Sends one UDP datagram from a port that is not ours."""
+
+    def __call__(self, payload: bytes, source_port: int, address: IPv4Address | IPv6Address, port: int) -> None:
+        """Send, or raise OSError."""
+
+
 class FlowOwner(Protocol):
     """Who remembers flows over the end of a connection."""
 
@@ -43,7 +50,12 @@ class Connection:
     """A connection to a relay, from the TLS handshake on."""
 
     def __init__(
-        self, found: Found, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, owner: FlowOwner
+        self,
+        found: Found,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        owner: FlowOwner,
+        send: Sender,
     ) -> None:
         self.found = found
         self.observed: Endpoint | None = None
@@ -51,6 +63,7 @@ class Connection:
         self._reader = reader
         self._writer = writer
         self._owner = owner
+        self._send = send
         self._waiting: dict[int, asyncio.Future[wire.Ready]] = {}
         self._own_ports: tuple[int, ...] = ()  # of the relay, that only observe
         self._seen: dict[int, Endpoint] = {}
@@ -170,7 +183,7 @@ class Connection:
 
     def _send_udp(self, datagram: bytes, address: IPv4Address | IPv6Address, port: int) -> None:
         try:
-            opener.send(datagram, TUNNEL_PORT, address, port)
+            self._send(datagram, TUNNEL_PORT, address, port)
         except OSError as error:
             _LOGGER.warning("nothing can be sent from UDP %d to %s: %s", TUNNEL_PORT, address, error.strerror)
 
@@ -180,7 +193,7 @@ class Connection:
             self.send(wire.Ping())
 
 
-async def async_connect(found: list[Found], context: ssl.SSLContext, owner: FlowOwner) -> Connection:
+async def async_connect(found: list[Found], context: ssl.SSLContext, owner: FlowOwner, send: Sender) -> Connection:
     """Connect to the first of the addresses that answers.
 
     Raises:
@@ -196,5 +209,5 @@ async def async_connect(found: list[Found], context: ssl.SSLContext, owner: Flow
         except (OSError, TimeoutError) as error:
             causes.append(f"{each.where}: {getattr(error, 'strerror', None) or error or 'no answer'}")
         else:
-            return Connection(each, reader, writer, owner)
+            return Connection(each, reader, writer, owner, send)
     raise RelayError("; ".join(causes))

@@ -15,7 +15,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.records import Server
 if TYPE_CHECKING:
     from dns.rdatatype import RdataType
 
-    from .zone_client import ZoneClient
+    from .peers import Asker
 
 SERVICE = "_autotunnel-relay._tcp"
 
@@ -38,7 +38,7 @@ class Found:
         return f"the relay {self.host} ({self.address} port {self.server.port})"
 
 
-async def async_find(client: ZoneClient, zone: dns.name.Name) -> list[Found]:
+async def async_find(client: Asker, zone: dns.name.Name) -> list[Found]:
     """Return the zone's relays, best first; IPv4 before IPv6, since it is the NATs of IPv4 that are to be opened.
 
     Raises:
@@ -55,6 +55,6 @@ async def async_find(client: ZoneClient, zone: dns.name.Name) -> list[Found]:
     return found
 
 
-async def _async_ask(client: ZoneClient, name: dns.name.Name, kind: RdataType) -> list[Any]:
+async def _async_ask(client: Asker, name: dns.name.Name, kind: RdataType) -> list[Any]:
     answer = await client.async_exchange(dns.message.make_query(name, kind))
     return [rdata for rrset in answer.answer if rrset.rdtype == kind for rdata in rrset]

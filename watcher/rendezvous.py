@@ -14,7 +14,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils import rendezvous as wi
 from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 
-from . import relay_discovery
+from . import opener, relay_discovery
 from .backoff import Backoff
 from .errors import RelayError, TunnelError, WatcherError
 from .relay_connection import Connection, async_connect
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from ansible_collections.btmm.fleet.plugins.module_utils.records import Server
 
     from .config import Config
-    from .peers import Way
+    from .peers import Asker, Way
+    from .relay_connection import Sender
     from .relay_discovery import Found
-    from .zone_client import ZoneClient
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -38,10 +38,11 @@ NONE_AGAIN_S = 900.0  # a zone without a relay may get one
 class Rendezvous:
     """Keeps one control connection. `changed` is called when the relay was reached or lost, or saw us elsewhere."""
 
-    def __init__(self, config: Config, client: ZoneClient, changed: Callable[[], None]) -> None:
+    def __init__(self, config: Config, client: Asker, changed: Callable[[], None], send: Sender = opener.send) -> None:
         self._config = config
         self._client = client
         self._changed = changed
+        self._send = send
         self._numbers = itertools.count(1)
         self._running: asyncio.Task[None] | None = None
         self._connection: Connection | None = None
@@ -94,6 +95,8 @@ class Rendezvous:
         connection = self._connection
         if connection is None:
             raise TunnelError(f"no relay of {self._config.zone} is reached: see 'btmm status'")
+        if way.rung == wire.MEDIATED and connection.observed is not None and not connection.steady:
+            raise TunnelError(f"{identity} can't be mediated: our NAT gives another port to every destination")
         label = identity.partition(".")[0]
         try:
             ready = await connection.async_request(wire.Connect(next(self._numbers), label, way.rung))
@@ -119,7 +122,7 @@ class Rendezvous:
 
     async def _async_stay(self, found: list[Found], backoff: Backoff) -> None:
         """Register at the first relay that answers, and return by RelayError when it is lost."""
-        connection = await async_connect(found, self._context(), self)
+        connection = await async_connect(found, self._context(), self, self._send)
         self._connection = connection
         try:
             for flow, (peer, port) in self._flows.items():
