@@ -12,6 +12,7 @@ from pathlib import Path
 from lab import image, topology
 from lab.errors import LabError
 from lab.hosts import Fleet
+from lab.net import addresses_in
 from lab.paths import LAB, fleet_dir
 
 
@@ -46,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     plug = command("plug", "move a host's cable to another segment")
     plug.add_argument("host")
     plug.add_argument("segment")
-    plug.add_argument("address", nargs="?", help="default: its own in that segment, or a free one")
+    plug.add_argument("address", nargs="*", help="default: its own in that segment, or free ones")
     command("unplug", "pull a host's cable").add_argument("host")
     command("restart", "reboot a host").add_argument("host")
     command("status", "what runs, and where it is plugged").add_argument("--json", action="store_true", dest="as_json")
@@ -99,9 +100,10 @@ def _run(arguments: argparse.Namespace) -> int:
 def _on_host(fleet: Fleet, host: topology.Host, arguments: argparse.Namespace) -> int:
     match arguments.command:
         case "plug":
-            net = fleet.topology.segment(arguments.segment)
-            wanted = arguments.address and topology.address_in(net, arguments.address, f"segment {arguments.segment}")
-            sys.stdout.write(f"{fleet.plug(host, arguments.segment, wanted)}\n")
+            nets = fleet.topology.segment(arguments.segment)
+            where = f"segment {arguments.segment}"
+            wanted = addresses_in(nets, arguments.address, where) if arguments.address else ()
+            sys.stdout.write(f"{' '.join(map(str, fleet.plug(host, arguments.segment, wanted)))}\n")
         case "unplug":
             fleet.unplug(host)
         case "restart":

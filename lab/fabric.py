@@ -2,8 +2,8 @@
 """The fleet's own network: namespaces, bridges and cables, with no link to the machine's network.
 
 Each fleet has a namespace `btmm-<fleet>` with one bridge per segment, and each host a namespace `btmm-<fleet>-<host>`.
-A cable is a veth pair; the end at the bridge is named for host and interface and carries, as its alias, the address
-that belongs to it: the fabric is its own record of what is plugged where.
+A cable is a veth pair; the end at the bridge is named for host and interface and carries, as its alias, the addresses
+that belong to it: the fabric is its own record of what is plugged where.
 """
 
 import contextlib
@@ -11,11 +11,12 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
 
 from lab.errors import LabError
+from lab.net import AddressOfInterface, leases
 from lab.run import run
 from lab.topology import Host, Interface, Topology
 
@@ -43,10 +44,10 @@ def port(host: str, interface: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Plug:
-    """Where an interface is plugged in: its segment (None: nowhere) and its address."""
+    """Where an interface is plugged in: its segment (None: nowhere) and its addresses."""
 
     segment: str | None
-    address: IPv4Interface | None
+    addresses: tuple[AddressOfInterface, ...]
 
 
 class Fabric:
@@ -83,8 +84,8 @@ class Fabric:
                 ],
             )
             _batch(netns, [f"link set {interface.name} up"])
-            if plug.segment and plug.address:
-                self.plug(host, interface.name, plug.segment, plug.address)
+            if plug.segment and plug.addresses:
+                self.plug(host, interface.name, plug.segment, plug.addresses)
 
     def detach(self, host: Host) -> None:
         """Remove a host's namespace; its cables vanish with it."""
@@ -96,24 +97,36 @@ class Fabric:
         if (NETNS / netns).exists():
             run(["ip", "netns", "del", netns])
 
-    def plug(self, host: Host, interface: str, segment: str, address: IPv4Interface) -> None:
-        """Plug the cable into a segment: the host sees the link go, then come with the new address and gateway."""
+    def plug(self, host: Host, interface: str, segment: str, addresses: tuple[AddressOfInterface, ...]) -> None:
+        """Plug the cable into a segment: the host sees the link go, then come with the new addresses and gateways."""
         self.unplug(host, interface)
         end = port(host.name, interface)
+        alias = " ".join(map(str, addresses))
         _batch(
-            self.netns, [f"link set {end} master br-{segment}", f"link set {end} alias {address}", f"link set {end} up"]
+            self.netns, [f"link set {end} master br-{segment}", f'link set {end} alias "{alias}"', f"link set {end} up"]
         )
-        lines = [f"address add {address} broadcast + dev {interface}"]
-        gateway = self.topology.gateway(segment)
-        if gateway and gateway != address.ip:
-            lines.append(f"route replace default via {gateway} dev {interface}")
-        _batch(host_netns(self.fleet, host.name), lines)
+        for address in addresses:
+            _batch(host_netns(self.fleet, host.name), self._lines(interface, segment, address), address.version)
+
+    def _lines(self, interface: str, segment: str, address: AddressOfInterface) -> list[str]:
+        # Without duplicate address detection (RFC 4862 section 5.4): for a second the address could not be used.
+        flag = "nodad" if address.version == 6 else "broadcast +"
+        ways = [("default", gateway) for gateway in self.topology.gateways(segment)]
+        ways += [(str(net), router) for net, router in self.topology.routes(segment).items()]
+        return [f"address add {address} {flag} dev {interface}"] + [
+            f"route replace {net} via {via} dev {interface} proto static"
+            for net, via in ways
+            if via.version == address.version and via != address.ip
+        ]
 
     def unplug(self, host: Host, interface: str) -> None:
-        """Pull the cable: the host loses the link, and the address with what was routed by it."""
+        """Pull the cable: the host loses the link, and the addresses with what was routed by them."""
         end = port(host.name, interface)
         _batch(self.netns, [f"link set {end} down", f"link set {end} nomaster", f"link set {end} alias -"])
-        _batch(host_netns(self.fleet, host.name), [f"address flush dev {interface} scope global"])
+        netns = host_netns(self.fleet, host.name)
+        _batch(netns, [f"address flush dev {interface} scope global"])
+        # Unlike those of IPv4, routes of IPv6 outlive the address that led to their gateway.
+        _batch(netns, [f"address flush dev {interface} scope global", f"route flush dev {interface} proto static"], 6)
 
     def plugs(self) -> dict[str, Plug]:
         """What is plugged where, by port name."""
@@ -123,19 +136,21 @@ class Fabric:
             master = link.get("master")
             found[link["ifname"]] = Plug(
                 str(master).removeprefix("br-") if master else None,
-                IPv4Interface(text) if text != "-" else None,
+                tuple(map(ip_interface, text.split())) if text != "-" else (),
             )
         return found
 
-    def free_address(self, segment: str) -> IPv4Interface:
-        """A free address in the upper half of the segment, as a router would lease it; LabError if none is left."""
-        net = self.topology.segment(segment)
-        taken: set[IPv4Address] = {plug.address.ip for plug in self.plugs().values() if plug.address}
-        taken |= {i.address.ip for host in self.topology.hosts.values() for i in host.interfaces}
-        for address in list(net.hosts())[net.num_addresses // 2 :]:
-            if address not in taken:
-                return IPv4Interface(f"{address}/{net.prefixlen}")
-        raise LabError(f"segment {segment} has no free address; name one, or unplug a host")
+    def free_addresses(self, segment: str) -> tuple[AddressOfInterface, ...]:
+        """A free address in each network of the segment, as a router would lease it; LabError if none is left."""
+        taken = {address.ip for plug in self.plugs().values() for address in plug.addresses}
+        taken |= {a.ip for host in self.topology.hosts.values() for i in host.interfaces for a in i.addresses}
+        found = []
+        for net in self.topology.segment(segment):
+            free = next((address for address in leases(net) if address.ip not in taken), None)
+            if free is None:
+                raise LabError(f"segment {segment} has no free address in {net}; name one, or unplug a host")
+            found.append(free)
+        return tuple(found)
 
     def remove(self) -> None:
         """Remove all namespaces of the fleet, and with them bridges and cables."""
@@ -160,6 +175,6 @@ def addresses(netns: str) -> dict[str, list[str]]:
     }
 
 
-def _batch(netns: str, lines: list[str]) -> None:
+def _batch(netns: str, lines: list[str], family: int = 4) -> None:
     if lines:
-        run(["ip", "-4", "-n", netns, "-batch", "-"], stdin="\n".join([*lines, ""]).encode())
+        run(["ip", f"-{family}", "-n", netns, "-batch", "-"], stdin="\n".join([*lines, ""]).encode())

@@ -7,12 +7,13 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import Any
 
 from lab import fabric, files, image, limits, podman
+from lab.archive import archive
 from lab.errors import LabError
+from lab.net import AddressOfInterface
 from lab.paths import lock
 from lab.run import run
 from lab.ssh import SshFiles
@@ -70,17 +71,20 @@ class Fleet:
         run(["podman", "start", self.container(host.name)])
         self._wait(host)
 
-    def plug(self, host: Host, segment: str, address: IPv4Interface | None) -> IPv4Interface:
-        """Plug a running host's uplink into a segment; without an address it gets its own there, or a free one."""
+    def plug(
+        self, host: Host, segment: str, addresses: tuple[AddressOfInterface, ...]
+    ) -> tuple[AddressOfInterface, ...]:
+        """Plug a running host's uplink into a segment; without addresses it gets its own there, or free ones."""
         self.require_running(host)
-        if address is None:
-            own = next((i.address for i in host.interfaces if i.segment == segment), None)
-            address = own or self.fabric.free_address(segment)
+        if not addresses:
+            own = next((i.addresses for i in host.interfaces if i.segment == segment), None)
+            addresses = own or self.fabric.free_addresses(segment)
         for end, plug in self.fabric.plugs().items():
-            if plug.address == address and end != fabric.port(host.name, host.uplink.name):
-                raise LabError(f"{host.name} cannot have {address.ip}: {end} has it; name another address")
-        self.fabric.plug(host, host.uplink.name, segment, address)
-        return address
+            for address in addresses:
+                if address in plug.addresses and end != fabric.port(host.name, host.uplink.name):
+                    raise LabError(f"{host.name} cannot have {address.ip}: {end} has it; name another address")
+        self.fabric.plug(host, host.uplink.name, segment, addresses)
+        return addresses
 
     def unplug(self, host: Host) -> None:
         """Pull a running host's uplink."""
@@ -145,7 +149,7 @@ class Fleet:
         return [
             (
                 interface,
-                now.get(fabric.port(host.name, interface.name), fabric.Plug(interface.segment, interface.address)),
+                now.get(fabric.port(host.name, interface.name), fabric.Plug(interface.segment, interface.addresses)),
             )
             for interface in host.interfaces
         ]
@@ -153,14 +157,14 @@ class Fleet:
     def _start(self, host: Host, options: podman.Options) -> None:
         name = self.container(host.name)
         made = name in podman.containers(self.name)
-        plugs = self._plugs(host) if made else [(i, fabric.Plug(i.segment, i.address)) for i in host.interfaces]
+        plugs = self._plugs(host) if made else [(i, fabric.Plug(i.segment, i.addresses)) for i in host.interfaces]
         self.fabric.detach(host)
         self.fabric.attach(host, plugs)
         if not made:
             run(podman.create_command(options, name, host.name, self.name, image.tag(host.image)))
             content = files.host_files(host, self.name, self.ssh.client_key(), self.ssh.host_key(host.name))
             try:
-                run(["podman", "cp", "-", f"{name}:/"], stdin=files.archive(content))
+                run(["podman", "cp", "-", f"{name}:/"], stdin=archive(content))
             except LabError:
                 # Left behind, the next `up` would take it for a host with its files.
                 run(["podman", "rm", "--force", name])

@@ -5,15 +5,17 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
 from lab.errors import LabError
+from lab.net import Address, AddressOfInterface, Net, addresses_in, networks
 
 INTERFACES = {"host": ("eth0",), "router": ("wan", "lan")}
+NATS = ("random", "cone")
+MAPPINGS = (True, False, "refused")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_SEGMENT = re.compile(r"[a-z][a-z0-9-]{0,11}")  # "br-" and the name fit in the 15 octets of an interface name
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,22 +28,39 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """A host's interface: its name, the segment it is plugged into, its address with the segment's prefix length."""
+    """A host's interface: its name, the segment it is plugged into, its addresses with the segment's prefix lengths."""
 
     name: str
     segment: str
-    address: IPv4Interface
+    addresses: tuple[AddressOfInterface, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Router:
+    """How a router treats the IPv4 of its LAN; IPv6 is routed and neither translated nor filtered.
+
+    nat: `random` draws a port for every flow, so each peer sees another one (address-dependent mapping, RFC 4787
+    section 4.1); `cone` preserves the port, so all peers see the same.
+    mapping: whether it answers NAT-PMP, PCP and UPnP; `refused` answers that it is not authorized.
+    """
+
+    nat: str
+    mapping: bool | str
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A machine; kind is `host` or `router`, page says whether it serves a web page that names it."""
+    """A machine; kind is `host` or `router`, page says whether it serves a web page that names it.
+
+    router: None for a host, and for a router whose LAN has no IPv4.
+    """
 
     name: str
     image: Image
     kind: str
     interfaces: tuple[Interface, ...]
     page: bool
+    router: Router | None = None
 
     @property
     def uplink(self) -> Interface:
@@ -53,16 +72,26 @@ class Host:
 class Topology:
     """A fleet's definition."""
 
-    segments: Mapping[str, IPv4Network]
+    segments: Mapping[str, tuple[Net, ...]]
     hosts: Mapping[str, Host]
 
-    def gateway(self, segment: str) -> IPv4Address | None:
-        """Address of the router whose LAN side is on the segment, or None."""
+    def gateways(self, segment: str) -> tuple[Address, ...]:
+        """Addresses of the router whose LAN side is on the segment, one of a family."""
         for host in self.hosts.values():
             for interface in host.interfaces:
                 if interface.name == "lan" and interface.segment == segment:
-                    return interface.address.ip
-        return None
+                    return tuple(address.ip for address in interface.addresses)
+        return ()
+
+    def routes(self, segment: str) -> dict[IPv6Network, IPv6Address]:
+        """IPv6 networks behind the routers whose WAN side is on the segment, and each one's way."""
+        found: dict[IPv6Network, IPv6Address] = {}
+        for host in self.hosts.values():
+            if host.kind == "router" and host.uplink.segment == segment:
+                via = [address.ip for address in host.uplink.addresses if address.version == 6]
+                nets = [address.network for address in host.interfaces[1].addresses if address.version == 6]
+                found.update(zip(nets, via, strict=False))
+        return found
 
     def host(self, name: str) -> Host:
         """The host of that name; LabError when there is none."""
@@ -70,8 +99,8 @@ class Topology:
             raise LabError(f"no host {name!r} in this fleet; there are {', '.join(self.hosts)}")
         return self.hosts[name]
 
-    def segment(self, name: str) -> IPv4Network:
-        """The network of that segment; LabError when there is none."""
+    def segment(self, name: str) -> tuple[Net, ...]:
+        """The networks of that segment; LabError when there is none."""
         if name not in self.segments:
             raise LabError(f"no segment {name!r} in this fleet; there are {', '.join(self.segments)}")
         return self.segments[name]
@@ -106,13 +135,12 @@ def parse(data: Mapping[str, Any]) -> Topology:
     _only(data, "the file", "packages", "images", "segments", "hosts")
     common = _packages(data, "packages")
     images = {name: _image(name, table, common) for name, table in _table(data, "images").items()}
-    segments = {name: _net(name, net) for name, net in _table(data, "segments").items()}
+    segments = {name: networks(name, nets) for name, nets in _table(data, "segments").items()}
     hosts: dict[str, Host] = {}
-    owners: dict[IPv4Address, str] = {}
+    owners: dict[Address, str] = {}
     for name, table in _table(data, "hosts").items():
         host = hosts[name] = _host(name, table, images, segments)
-        for interface in host.interfaces:
-            address = interface.address.ip
+        for address in (address.ip for interface in host.interfaces for address in interface.addresses):
             if address in owners:
                 raise LabError(f"address {address} is given to both {owners[address]} and {name}; give one another")
             owners[address] = name
@@ -120,11 +148,11 @@ def parse(data: Mapping[str, Any]) -> Topology:
     return Topology(segments, hosts)
 
 
-def _host(name: str, table: object, images: Mapping[str, Image], segments: Mapping[str, IPv4Network]) -> Host:
+def _host(name: str, table: object, images: Mapping[str, Image], segments: Mapping[str, tuple[Net, ...]]) -> Host:
     if not _LABEL.fullmatch(name):
         raise LabError(f"host name {name!r} must be lower-case letters, digits and inner hyphens, 63 at most")
     where = f"host {name}"
-    given = _only(table, where, "image", "kind", "page", "interfaces")
+    given = _only(table, where, "image", "kind", "page", "nat", "mapping", "interfaces")
     image, kind, page = str(given.get("image")), str(given.get("kind", "host")), given.get("page", False)
     if image not in images:
         raise LabError(f"{where} wants image {image!r}, which is not defined; there are {', '.join(images)}")
@@ -136,26 +164,30 @@ def _host(name: str, table: object, images: Mapping[str, Image], segments: Mappi
     if set(plugs) != set(INTERFACES[kind]):
         raise LabError(f"{where} is a {kind} and must have the interfaces {' and '.join(INTERFACES[kind])}")
     found = tuple(_interface(f"{where}, {key}", key, plugs[key], segments) for key in INTERFACES[kind])
-    return Host(name, images[image], kind, found, page)
+    return Host(name, images[image], kind, found, page, _router(where, kind, found, given))
 
 
-def _interface(where: str, name: str, table: object, segments: Mapping[str, IPv4Network]) -> Interface:
+def _router(where: str, kind: str, interfaces: tuple[Interface, ...], given: Mapping[str, Any]) -> Router | None:
+    translates = kind == "router" and any(address.version == 4 for address in interfaces[1].addresses)
+    if not translates:
+        for key in ("nat", "mapping"):
+            if key in given:
+                raise LabError(f"{where} has {key!r}, but is no router with IPv4 on its LAN")
+        return None
+    router = Router(given.get("nat", "random"), given.get("mapping", True))
+    if router.nat not in NATS:
+        raise LabError(f"{where}: nat must be {' or '.join(NATS)}")
+    if router.mapping not in MAPPINGS:
+        raise LabError(f'{where}: mapping must be true, false or "refused"')
+    return router
+
+
+def _interface(where: str, name: str, table: object, segments: Mapping[str, tuple[Net, ...]]) -> Interface:
     given = _only(table, where, "segment", "address")
     segment = str(given.get("segment"))
     if segment not in segments:
         raise LabError(f"{where} is on segment {segment!r}, which is not defined; there are {', '.join(segments)}")
-    return Interface(name, segment, address_in(segments[segment], str(given.get("address")), where))
-
-
-def address_in(net: IPv4Network, text: str, where: str) -> IPv4Interface:
-    """Check that the text is an address a host may have in the network; `where` starts the sentence if not."""
-    try:
-        address = IPv4Address(text)
-    except ValueError as error:
-        raise LabError(f"{where}: {text!r} is not an IPv4 address") from error
-    if address not in net or address in (net.network_address, net.broadcast_address):
-        raise LabError(f"{where}: {address} is not a host's address in {net}")
-    return IPv4Interface(f"{address}/{net.prefixlen}")
+    return Interface(name, segment, addresses_in(segments[segment], given.get("address"), where))
 
 
 def _one_router_each(hosts: Mapping[str, Host]) -> None:
@@ -181,15 +213,6 @@ def _packages(table: Mapping[str, Any], where: str) -> tuple[str, ...]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise LabError(f"{where} must be a list of package names")
     return tuple(names)
-
-
-def _net(name: str, net: object) -> IPv4Network:
-    if not _SEGMENT.fullmatch(name):
-        raise LabError(f"segment name {name!r} must be 1 to 12 lower-case letters, digits and hyphens, a letter first")
-    try:
-        return IPv4Network(net)
-    except ValueError as error:
-        raise LabError(f"segment {name}: {net!r} is not an IPv4 network such as 192.168.10.0/24") from error
 
 
 def _table(data: Mapping[str, Any], key: str, where: str = "the file") -> Mapping[str, Any]:

@@ -7,10 +7,10 @@ import argparse
 import json
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
-_STATUS = Path("/run/btmm/status.json")
+from . import places
+
 _POLL_S = 0.1
 
 
@@ -18,18 +18,33 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one subcommand and return its exit status."""
     parser = argparse.ArgumentParser(prog="btmm", description="Back to My Mac for this host.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("watch", help="run the daemon")
+    watch = commands.add_parser("watch", help="run the daemon of one zone")
     status = commands.add_parser("status", help="show how this host is reached, and its tunnels")
     status.add_argument("--json", action="store_true", help="the daemon's status file as it is")
     wait = commands.add_parser("wait", help="return when this host is published, or say why it is not")
     wait.add_argument("--timeout", type=float, default=20.0, metavar="S", help="seconds (default %(default)s)")
+    watch.add_argument("--zone", required=True, help="the owner's zone")
+    for command in (status, wait):
+        command.add_argument("--zone", help="the owner's zone; default all of this host")
     given = parser.parse_args(arguments)
     if given.command == "watch":
-        return _watch()
-    return _show(given.json) if given.command == "status" else _wait(given.timeout)
+        return _watch(_folder(given.zone))
+    zones = [_folder(given.zone)] if given.zone else places.zones()
+    if not zones:
+        print(f"{_host()}: it belongs to no zone: run the watcher role for it", file=sys.stderr)
+        return 3
+    if given.command == "status":
+        return max([_show(zone, given.json) for zone in zones])
+    deadline = time.monotonic() + given.timeout
+    return max([_wait(zone, deadline, given.timeout) for zone in zones])
 
 
-def _watch() -> int:
+def _folder(zone: str) -> str:
+    """The zone as its folders are named."""
+    return zone.lower().removesuffix(".")
+
+
+def _watch(zone: str) -> int:
     import asyncio  # noqa: PLC0415
     import logging  # noqa: PLC0415
 
@@ -38,25 +53,25 @@ def _watch() -> int:
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        asyncio.run(Daemon().async_run())
+        asyncio.run(Daemon(places.of_zone(zone)).async_run())
     except AlreadyRunningError as err:
         print(f"{_host()}: {err}", file=sys.stderr)
         return 1
     return 0
 
 
-def _read() -> dict[str, Any] | None:
+def _read(zone: str) -> dict[str, Any] | None:
     try:
-        value = json.loads(_STATUS.read_text(encoding="utf-8"))
+        value = json.loads((places.of_zone(zone).run / places.STATUS_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None
 
 
-def _show(as_json: bool) -> int:
-    status = _read()
+def _show(zone: str, as_json: bool) -> int:
+    status = _read(zone)
     if status is None:
-        print(f"{_host()}: {_NOT_RUNNING}", file=sys.stderr)
+        print(f"{_host()}: {_not_running(zone)}", file=sys.stderr)
         return 3
     if as_json:
         print(json.dumps(status, indent=1, ensure_ascii=False))
@@ -82,13 +97,12 @@ def describe(status: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _wait(timeout_s: float) -> int:
+def _wait(zone: str, deadline: float, timeout_s: float) -> int:
     from .digest import digest  # noqa: PLC0415
 
-    deadline = time.monotonic() + timeout_s
     while True:
-        status = _read()
-        current = status is not None and status.get("config") == digest()
+        status = _read(zone)
+        current = status is not None and status.get("config") == digest(places.of_zone(zone).config)
         if status is not None and current:
             if status.get("published") and not status.get("error"):
                 print("\n".join(describe(status)))
@@ -99,18 +113,23 @@ def _wait(timeout_s: float) -> int:
             break
         time.sleep(_POLL_S)
     if status is None:
-        reason = f"{_host()}: {_NOT_RUNNING}"
+        reason = f"{_host()}: {_not_running(zone)}"
     elif not current:
-        reason = f"{_host()}: the daemon has not read its configuration again: restart the service btmm-watcher"
+        reason = f"{_host()}: the daemon has not read its configuration again: restart the service {_unit(zone)}"
     else:
         reason = (
-            status.get("error") or f"{_host()}: not published after {timeout_s:g} s: see 'journalctl -u btmm-watcher'"
+            status.get("error") or f"{_host()}: not published after {timeout_s:g} s: see 'journalctl -u {_unit(zone)}'"
         )
     print(reason, file=sys.stderr)
     return 1
 
 
-_NOT_RUNNING = "the daemon does not run: see 'systemctl status btmm-watcher'"
+def _unit(zone: str) -> str:
+    return f"btmm-watcher@{zone}"
+
+
+def _not_running(zone: str) -> str:
+    return f"the daemon does not run: see 'systemctl status {_unit(zone)}'"
 
 
 def _host() -> str:

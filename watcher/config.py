@@ -1,26 +1,26 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The daemon's configuration: /etc/btmm/{watcher,services,resolver}.json and the TSIG secret."""
+"""The daemon's configuration: /etc/btmm/ZONE/{watcher,services,resolver}.json and the TSIG secret."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import json
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import dns.exception
 import dns.name
 import dns.tsig
-from ansible_collections.btmm.fleet.plugins.module_utils import lease, names, records
+from ansible_collections.btmm.fleet.plugins.module_utils import lease, local_names, names, records, settings
+from ansible_collections.btmm.fleet.plugins.module_utils.settings import BadSetting, Settings, is_a, read_json
 
-from .digest import CONFIG_DIR
 from .errors import ConfigError
+from .places import MAIN_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 T = TypeVar("T")
 
@@ -61,46 +61,60 @@ class Config:
         return names.reverse_zone(self.prefix)
 
     @property
+    def link_name(self) -> str:
+        """The TUN to which systemd-resolved ties the zone's names."""
+        return local_names.link_name(self.zone)
+
+    @property
     def host_name(self) -> dns.name.Name:
         """This host's own name, H.Z."""
         return names.host_name(self.host.label, self.zone)
 
 
-def load(directory: Path = CONFIG_DIR) -> Config:
+def load(directory: Path) -> Config:
     """Read and check the configuration.
 
     Raises:
         ConfigError: a file is missing, unreadable or wrong; one sentence with file, cause and fix.
     """
-    path = directory / "watcher.json"
-    main = _read_json(path)
-    services = _read_json(directory / "services.json", missing=[])
-    resolver = _read_json(directory / "resolver.json", missing={})
+    try:
+        return _load(directory)
+    except BadSetting as err:
+        raise ConfigError(str(err)) from err
+
+
+def _load(directory: Path) -> Config:
+    path = directory / MAIN_FILE
+    main = read_json(path, _FIX)
+    services = read_json(directory / "services.json", _FIX, missing=[])
+    resolver = read_json(directory / "resolver.json", _FIX, missing={})
     if not isinstance(main, dict) or not isinstance(services, list) or not isinstance(resolver, dict):
         raise ConfigError(f"{directory}: watcher.json and resolver.json hold an object, services.json a list: {_FIX}")
-    view = _View(path, main)
+    view = Settings(path, main, _FIX)
     try:
         host = records.host_from_config({**main, "services": services})
     except (ValueError, TypeError, KeyError) as err:
         raise ConfigError(f"{path} or services.json is wrong: {err}: {_FIX}") from err
-    tsig = _View(path, view.get("tsig", _is(dict)))
-    stub = _View(path, view.get("stub", _is(dict)))
+    tsig = view.below("tsig")
+    stub = view.below("stub")
     return Config(
         host=host,
         prefix=view.get("prefix", IPv6Network),
-        server=_server(path, view.get("server", _is(dict))),
+        server=_server(path, view.get("server", is_a(dict))),
         secondaries=tuple(_server(path, each) for each in view.get("secondaries", _servers))
         if "secondaries" in main
         else (),
         ca=view.get("ca", Path),
         certificate=view.get("certificate", Path),
         key=dns.tsig.Key(
-            tsig.get("name", _key_name) if "name" in tsig.values else names.tsig_key_name(host.label, host.zone),
+            tsig.get("name", settings.domain_name)
+            if "name" in tsig.values
+            else names.tsig_key_name(host.label, host.zone),
             _secret(tsig.get("secret_file", Path)),
-            tsig.get("algorithm", _is(str)),
+            tsig.get("algorithm", is_a(str)),
         ),
         stub_address=stub.get("address", lambda text: str(IPv4Address(text))),
-        stub_port=stub.get("port", _port),
+        stub_port=stub.get("port", settings.port),
         resolved=resolver.get("resolved") is True,
         lease_s=view.get("lease", _lease) if "lease" in main else lease.LEASE_S,
     )
@@ -109,49 +123,17 @@ def load(directory: Path = CONFIG_DIR) -> Config:
 _FIX = "run the watcher role for this host again"
 
 
-@dataclass(frozen=True, slots=True)
-class _View:
-    """One JSON object that names the file in its errors."""
-
-    path: Path
-    values: Mapping[str, Any]
-
-    def get(self, key: str, convert: Callable[[Any], T]) -> T:
-        if key not in self.values:
-            raise ConfigError(f"{self.path} has no {key!r}: {_FIX}")
-        try:
-            return convert(self.values[key])
-        except (ValueError, TypeError, AddressValueError) as err:
-            raise ConfigError(f"{self.path} has a wrong {key!r} ({err}): {_FIX}") from err
-
-
 def _server(path: Path, values: Mapping[str, Any]) -> Server:
-    view = _View(path, values)
-    return Server(view.get("name", _is(str)), view.get("addresses", _addresses), view.get("port", _port))
+    view = Settings(path, values, _FIX)
+    return Server(
+        view.get("name", is_a(str)), view.get("addresses", settings.addresses), view.get("port", settings.port)
+    )
 
 
 def _servers(value: object) -> list[Mapping[str, Any]]:
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise TypeError("expected a list of servers")
     return value
-
-
-def _key_name(value: object) -> dns.name.Name:
-    try:
-        return dns.name.from_text(str(value))
-    except dns.exception.DNSException as err:
-        raise ValueError(f"{value!r} is not a name") from err
-
-
-def _read_json(path: Path, missing: object = None) -> Any:  # noqa: ANN401 - JSON
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        if missing is None:
-            raise ConfigError(f"{path} does not exist: {_FIX}") from None
-        return missing
-    except (OSError, ValueError) as err:
-        raise ConfigError(f"{path} can't be read ({err}): {_FIX}") from err
 
 
 def _secret(path: Path) -> bytes:
@@ -165,27 +147,6 @@ def _secret(path: Path) -> bytes:
     if len(secret) < 16:
         raise ConfigError(f"the TSIG secret {path} is shorter than 128 bits: {_FIX}")
     return secret
-
-
-def _is(kind: type[T]) -> Callable[[Any], T]:
-    def convert(value: object) -> T:
-        if not isinstance(value, kind) or not value:
-            raise TypeError(f"expected a {kind.__name__}, got {value!r}")
-        return value
-
-    return convert
-
-
-def _addresses(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value:
-        raise TypeError("expected a list of addresses")
-    return tuple(str(ip_address(item)) for item in value)
-
-
-def _port(value: object) -> int:
-    if not isinstance(value, int) or not 0 < value < 65536:
-        raise ValueError(f"{value!r} is not a port")
-    return value
 
 
 def _lease(value: object) -> int:

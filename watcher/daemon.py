@@ -14,29 +14,28 @@ from typing import TYPE_CHECKING
 from ansible_collections.btmm.fleet.plugins.module_utils import sd_notify
 
 from . import config as config_module
-from .digest import CONFIG_DIR, digest
+from .digest import digest
 from .errors import AlreadyRunningError, ConfigError
 from .instance import Instance
-from .state import STATE_DIR
-from .status import RUN_DIR, Status
+from .status import Status
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from .places import Places
 
 _LOGGER = logging.getLogger(__name__)
 
 READY_AFTER_S = 10.0  # systemd waits for the first publication, but not for ever: names of peers work without it
 STOP_WITHIN_S = 3.0
 
+LOCK = "lock"
+
 
 class Daemon:
     """Runs one instance at a time, a new one after each SIGHUP."""
 
-    def __init__(self, config_dir: Path = CONFIG_DIR, run_dir: Path = RUN_DIR, state_dir: Path = STATE_DIR) -> None:
-        self._config_dir = config_dir
-        self._state_dir = state_dir
-        self._run_dir = run_dir
-        self._status = Status(run_dir)
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._status = Status(places.run)
         self._stop = asyncio.Event()
         self._reload = asyncio.Event()
 
@@ -53,14 +52,27 @@ class Daemon:
             os.close(lock)
 
     def _lock(self) -> int:
-        path = self._run_dir / "lock"
+        path = self._places.run / LOCK
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            raise AlreadyRunningError(f"another daemon holds {path}: this host needs only one") from None
+            raise AlreadyRunningError(f"another daemon holds {path}: one is enough for a zone") from None
         return descriptor
+
+    def _others_run(self) -> bool:
+        """Whether another zone's daemon runs on this host, which is reached by the same mapping."""
+        own = self._places.run / LOCK
+        for path in own.parent.parent.glob(f"*/{LOCK}"):
+            with contextlib.suppress(OSError), path.open() as lock:
+                if path == own:
+                    continue
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return True
+        return False
 
     async def _async_run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -79,17 +91,17 @@ class Daemon:
 
     async def _async_one(self, ready: asyncio.TimerHandle) -> None:
         """Run one configuration until it should end."""
-        self._status.set(config=digest(self._config_dir), error=None, final=False, published=None)
+        self._status.set(config=digest(self._places.config), error=None, final=False, published=None)
         ended = [asyncio.create_task(self._stop.wait()), asyncio.create_task(self._reload.wait())]
         try:
-            config = config_module.load(self._config_dir)
+            config = config_module.load(self._places.config)
         except ConfigError as err:
             _LOGGER.error("%s", err)  # noqa: TRY400 - one sentence for a person, no trace
             self._status.set(error=str(err), final=True)
             sd_notify.send("READY=1")
             await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
             return
-        instance = Instance(config, self._status, self._state_dir)
+        instance = Instance(config, self._status, self._places)
         try:
             await instance.async_start()
             settled = asyncio.create_task(instance.settled.wait())
@@ -103,7 +115,7 @@ class Daemon:
                 sd_notify.send("STOPPING=1")
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(STOP_WITHIN_S):
-                        await instance.async_withdraw()
+                        await instance.async_withdraw(keep_mapping=self._others_run())
             await instance.async_stop()
             for task in ended:
                 task.cancel()

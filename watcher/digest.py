@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the configuration is, and whether a daemon has seen the latest of it. Loads fast, for the command line."""
+"""Whether a daemon has seen the latest of its configuration. Loads fast, for the command line."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-CONFIG_DIR = Path("/etc/btmm")
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
-def digest(directory: Path = CONFIG_DIR) -> str:
+def digest(directory: Path) -> str:
     """Return a short digest of the files that the daemon reads."""
     sums = hashlib.sha256()
     for path in [*sorted(directory.glob("*.json")), directory / "tsig.secret"]:

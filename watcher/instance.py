@@ -16,7 +16,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateErr
 from . import netlink, uplink
 from .backoff import Backoff, is_final
 from .errors import LinkError, PortMapError, WatcherError, ZoneServerError
-from .link import NAME, Link
+from .link import Link
 from .magic import Magic
 from .portmap import TUNNEL_PORT, PortMapper
 from .publish import Publisher
@@ -26,9 +26,8 @@ from .tunnels import Tunnels
 from .zone_client import ZoneClient
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .config import Config
+    from .places import Places
     from .portmap import Mapping
     from .status import Status
     from .uplink import Uplink
@@ -42,13 +41,13 @@ LOOK_S = 60.0
 class Instance:
     """Holds the parts together; `settled` is set once the first attempt to publish has ended, well or badly."""
 
-    def __init__(self, config: Config, status: Status, state_dir: Path) -> None:
+    def __init__(self, config: Config, status: Status, places: Places) -> None:
         self.settled = asyncio.Event()
         self._config = config
         self._status = status
         self._client = ZoneClient(config)
-        self._publisher = Publisher(config, self._client, state_dir)
-        self._mapper = PortMapper(state_dir)
+        self._publisher = Publisher(config, self._client, places.state)
+        self._mapper = PortMapper(places.shared)
         self._tunnels = Tunnels(config, self._peers_changed)
         self._stub = Stub(Magic(config, self._client, self._tunnels).async_answer)
         self._link = Link()
@@ -77,7 +76,7 @@ class Instance:
             await self._stub.async_start(self._config.stub_address, self._config.stub_port)
             if self._config.resolved:
                 await self._link.async_open(self._config)
-            via = f"systemd-resolved on {NAME}" if self._config.resolved else "the stub only"
+            via = f"systemd-resolved on {self._config.link_name}" if self._config.resolved else "the stub only"
             self._status.set(names=via)
         except LinkError as err:
             self._tell("names", err)
@@ -98,15 +97,18 @@ class Instance:
         self._link.close()
         self._client.drop()
 
-    async def async_withdraw(self) -> None:
-        """Take the host out of the zone, then close the mapping (RFC 6281 section 3; `facts` 3.2, tear-down)."""
+    async def async_withdraw(self, *, keep_mapping: bool) -> None:
+        """Take the host out of the zone, then close the mapping (RFC 6281 section 3; `facts` 3.2, tear-down).
+
+        ``keep_mapping``: another zone of this host is still reached by it.
+        """
         await self._async_halt()
         try:
             if await self._publisher.async_withdraw():
                 _LOGGER.info("withdrawn from the zone")
         except (ZoneServerError, UpdateError) as err:
             _LOGGER.warning("not withdrawn: %s", err)
-        if self._uplink is not None and self._mapping is not None:
+        if self._uplink is not None and self._mapping is not None and not keep_mapping:
             await self._mapper.async_release(self._uplink)
 
     async def _async_halt(self) -> None:

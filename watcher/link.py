@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The TUN `btmm0`: the link to which systemd-resolved ties the names of the zone (docs/architecture.md)."""
+"""The TUN of a zone: the link to which systemd-resolved ties the names of the zone (docs/architecture.md)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from .errors import LinkError
 if TYPE_CHECKING:
     from .config import Config
 
-NAME = "btmm0"
 MTU = 1280  # the least that IPv6 allows (RFC 8200 section 5): fits every outer path
 TUN_DEVICE = Path("/dev/net/tun")
 
@@ -37,22 +36,23 @@ class Link:
             LinkError: no TUN device, or a command failed; the link is gone again.
         """
         self.close()
+        name = config.link_name
         try:
             fd = os.open(TUN_DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as err:
             raise LinkError(f"{TUN_DEVICE} can't be opened ({err.strerror}): load the kernel module tun") from err
         try:
-            fcntl.ioctl(fd, _TUNSETIFF, struct.pack("16sH", NAME.encode(), _IFF_TUN_NO_PI))
+            fcntl.ioctl(fd, _TUNSETIFF, struct.pack("16sH", name.encode(), _IFF_TUN_NO_PI))
         except OSError as err:
             os.close(fd)
-            raise LinkError(f"the link {NAME} can't be made ({err.strerror}): stop what else uses it") from err
+            raise LinkError(f"the link {name} can't be made ({err.strerror}): stop what else uses it") from err
         self._fd = fd
         asyncio.get_running_loop().add_reader(fd, self._discard)
         try:
             # IPv6 link-local addresses off, before the link is up: nothing speaks here, nothing should be announced.
-            await _async_run("ip", "link", "set", NAME, "mtu", str(MTU), "addrgenmode", "none")
-            await _async_run("ip", "link", "set", NAME, "up")
-            await _async_run("ip", "-6", "address", "replace", f"{config.host.ula}/128", "dev", NAME, "nodad")
+            await _async_run("ip", "link", "set", name, "mtu", str(MTU), "addrgenmode", "none")
+            await _async_run("ip", "link", "set", name, "up")
+            await _async_run("ip", "-6", "address", "replace", f"{config.host.ula}/128", "dev", name, "nodad")
             for arguments in _resolved_settings(config):
                 await _async_run("resolvectl", *arguments)
         except LinkError:
@@ -77,15 +77,16 @@ def _resolved_settings(config: Config) -> tuple[tuple[str, ...], ...]:
     # Every setting of its own: resolvectl has no way to give several at once. The stub is on loopback and has
     # checked what it says (TLS, TSIG), so DNSSEC and DNS over TLS have nothing to add here.
     zones = [f"~{zone.to_text(omit_final_dot=True)}" for zone in (config.zone, config.reverse_zone)]
+    name = config.link_name
     port = "" if config.stub_port == 53 else f":{config.stub_port}"
     return (
-        ("default-route", NAME, "no"),
-        ("llmnr", NAME, "no"),
-        ("mdns", NAME, "no"),
-        ("dnssec", NAME, "no"),
-        ("dnsovertls", NAME, "no"),
-        ("dns", NAME, f"{config.stub_address}{port}"),
-        ("domain", NAME, *zones),
+        ("default-route", name, "no"),
+        ("llmnr", name, "no"),
+        ("mdns", name, "no"),
+        ("dnssec", name, "no"),
+        ("dnsovertls", name, "no"),
+        ("dns", name, f"{config.stub_address}{port}"),
+        ("domain", name, *zones),
     )
 
 

@@ -3,10 +3,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ansible_collections.btmm.fleet.plugins.module_utils.json_files import read, write
 
-__all__ = ["STATE_DIR", "read", "write"]
-
-STATE_DIR = Path("/var/lib/btmm")
+__all__ = ["read", "write"]

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The daemon's state for others: /run/btmm/status.json, rewritten on every change."""
+"""The daemon's state for others: /run/btmm/ZONE/status.json, rewritten on every change."""
 
 from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.btmm.fleet.plugins.module_utils import sd_notify
 
 from . import state
+from .places import STATUS_FILE
 
-RUN_DIR = Path("/run/btmm")
-FILE = "status.json"
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def now() -> str:
@@ -29,8 +29,8 @@ class Status:
     it).
     """
 
-    def __init__(self, directory: Path = RUN_DIR) -> None:
-        self._path = directory / FILE
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / STATUS_FILE
         self._values: dict[str, Any] = {"pid": os.getpid(), "started": now()}
 
     def set(self, **values: object) -> bool:

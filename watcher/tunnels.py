@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any
 
 from .errors import TunnelError
@@ -17,7 +18,6 @@ from .portmap import TUNNEL_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from ipaddress import IPv6Address
 
     import vici
     from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint
@@ -118,10 +118,17 @@ class Tunnels:
 
     def _list(self) -> list[Tunnel]:
         with _session() as session:
-            return list(_established(session))
+            return [tunnel for tunnel in _established(session) if self._is_ours(tunnel)]
+
+    def _is_ours(self, tunnel: Tunnel) -> bool:
+        """Whether it leads to a host of this zone: charon serves all zones of this host."""
+        try:
+            return IPv6Address(tunnel.address) in self._config.prefix
+        except ValueError:  # another program's tunnel, to a network or an IPv4 address
+            return False
 
     def _ensure(self, peer: Peer) -> str:
-        name = f"peer-{peer.label}"
+        name = f"peer-{peer.identity}"  # a label alone may be in several zones of this host
         doubtful = False  # a tunnel that a peer opened before it crashed looks like any other that is idle
         with _session() as session:
             for tunnel in _established(session):

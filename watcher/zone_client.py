@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import ssl
 from typing import TYPE_CHECKING
 
 import dns.entropy
 import dns.opcode
 import dns.tsig
+from ansible_collections.btmm.fleet.plugins.module_utils.tcp import acknowledge_at_once
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError, read_response
 
 from .errors import ZoneServerError
@@ -186,7 +186,7 @@ class _Connection:
             self._idle = None
         try:
             self._writer.write(wire)
-            self._acknowledge_at_once()
+            acknowledge_at_once(self._writer)
             return read_response(await answer, message, where)
         finally:
             self._pending.pop(message.id, None)
@@ -196,16 +196,6 @@ class _Connection:
     def close(self) -> None:
         self._fail("closed")
         self._reading.cancel()
-
-    def _acknowledge_at_once(self) -> None:
-        """Keep the kernel from delaying acknowledgements (tcp(7), TCP_QUICKACK; it forgets the setting by itself).
-
-        The server holds the second of two answers back until the first is acknowledged (Nagle), which else takes 40 ms.
-        """
-        sock: socket.socket | None = self._writer.get_extra_info("socket")
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def _free_id(self) -> int:
         while (number := dns.entropy.random_16()) in self._pending:
@@ -228,7 +218,7 @@ class _Connection:
             while True:
                 size = int.from_bytes(await self._reader.readexactly(2), "big")
                 wire = await self._reader.readexactly(size)
-                self._acknowledge_at_once()
+                acknowledge_at_once(self._writer)
                 answer = self._pending.get(int.from_bytes(wire[:2], "big"))
                 if answer is not None and not answer.done():
                     answer.set_result(wire)

@@ -19,7 +19,7 @@ connections {{
     encap = yes
     local {{
       auth = pubkey
-      certs = btmm.pem
+      certs = {certificate}
       id = {own_id}
     }}
     remote {{
@@ -46,7 +46,10 @@ def main() -> int:
     """Load the connection, call, forget the connection."""
     own_id, peer_id, outer, own, peer = sys.argv[1:]
     path = Path("/etc/swanctl/conf.d/rehearsal.conf")
-    path.write_text(CONNECTION.format(own_id=own_id, peer_id=peer_id, outer=outer, own=own, peer=peer))
+    certificate = f"btmm-{own_id.partition('.')[2]}.pem"
+    path.write_text(
+        CONNECTION.format(certificate=certificate, own_id=own_id, peer_id=peer_id, outer=outer, own=own, peer=peer)
+    )
     try:
         swanctl("--load-conns")
         return swanctl("--initiate", "--child", "rehearsal", "--timeout", "5")

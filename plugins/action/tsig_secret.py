@@ -15,7 +15,7 @@ class ActionModule(FleetAction):
     OPTIONS: ClassVar[dict[str, dict[str, Any]]] = {
         **OWNER_OPTIONS,
         **LABEL_OPTION,
-        "dest": {"type": "path", "default": "/etc/btmm/tsig.secret"},
+        "dest": {"type": "path", "required": True},
     }
 
     def perform(self) -> dict[str, Any]:

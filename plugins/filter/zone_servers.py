@@ -48,8 +48,8 @@ def zone_servers(hosts: Iterable[str], hostvars: Mapping[str, Any], zone: str, p
             raise AnsibleFilterError(f"{host}: it has no zone_address; set its public IPv4 address in the inventory")
         label = str(variables.get("btmm_label") or variables["inventory_hostname_short"]).lower()
         name = f"{label}.{zone.removesuffix('.').lower()}"
-        address = str(variables["zone_address"])
-        servers.append({"host": str(host), "label": label, "name": name, "addresses": [address], "port": port})
+        addresses = [str(variables[key]) for key in ("zone_address", "zone_address6") if variables.get(key)]
+        servers.append({"host": str(host), "label": label, "name": name, "addresses": addresses, "port": port})
     return servers
 
 

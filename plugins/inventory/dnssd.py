@@ -77,15 +77,18 @@ compose:
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
-from ansible_collections.btmm.fleet.plugins.module_utils import browse, names
+from ansible_collections.btmm.fleet.plugins.module_utils import browse, local_names, names
 from ansible_collections.btmm.fleet.plugins.module_utils.connection import open_session
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 
-STUB = ("127.66.77.77", 53)
+if TYPE_CHECKING:
+    import dns.name
+
+STUB_PORT = 53
 SSH = "_ssh._tcp"
 SSH_PORT = 22
 
@@ -118,7 +121,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):  # type: i
         """Return the hosts' variables, in the plain form that a cache keeps."""
         try:
             zone = names.parse_zone(self.get_option("zone"))
-            with open_session(self._connection()) as session:
+            with open_session(self._connection(zone)) as session:
                 found = session.ask(lambda exchange: browse.browse(exchange, zone, addresses=self._asks_addresses()))
         except (UpdateError, ValueError) as error:
             # Ansible prints the whole chain of causes; the sentence says it all.
@@ -136,15 +139,15 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):  # type: i
         """A stub would open a tunnel to every host whose address it is asked for."""
         return self.get_option("server") is not None or self.get_option("ansible_host") == "ula"
 
-    def _connection(self) -> dict[str, Any]:
+    def _connection(self, zone: dns.name.Name) -> dict[str, Any]:
         """Return the options as the library takes them."""
         server, key_file, key_name = (self.get_option(name) for name in ("server", "key_file", "key_name"))
         key_secret = None
         if key_name:
             key_file, key_secret = None, _secret(key_file, key_name)
         return {
-            "server": server or STUB[0],
-            "port": self.get_option("port") or (None if server else STUB[1]),
+            "server": server or str(local_names.stub_address(zone)),
+            "port": self.get_option("port") or (None if server else STUB_PORT),
             "tls": {"ca": self.get_option("ca"), "hostname": self.get_option("server_name")} if server else None,
             "timeout": self.get_option("timeout"),
             "retries": 1,

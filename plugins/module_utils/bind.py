@@ -143,10 +143,18 @@ def parse_key(text: str) -> dns.tsig.Key:
     Raises:
         ValueError: the text is not one.
     """
-    match = _KEY.search(text)
-    if match is None:
+    keys = parse_keys(text)
+    if not keys:
         raise ValueError('not a key statement: key "NAME" { algorithm NAME; secret "BASE64"; };')
-    return dns.tsig.Key(dns.name.from_text(match[1]), match[3], dns.name.from_text(match[2]))
+    return keys[0]
+
+
+def parse_keys(text: str) -> list[dns.tsig.Key]:
+    """Return the keys of all `key` statements in a text, such as `keys_conf` makes."""
+    return [
+        dns.tsig.Key(dns.name.from_text(match[1]), match[3], dns.name.from_text(match[2]))
+        for match in _KEY.finditer(text)
+    ]
 
 
 def admin_key_name(zone: Name) -> Name:

@@ -213,7 +213,7 @@ def reverse_record(host: Host) -> Record:
 def host_from_config(config: Mapping[str, Any]) -> Host:
     """Return the host a mapping describes: keys zone, label, ula, and optionally title, model, services.
 
-    It is the form of inventory variables and of /etc/btmm/watcher.json with `services` put in; other keys are ignored.
+    It is the form of inventory variables and of watcher.json with `services` put in; other keys are ignored.
 
     Raises:
         InvalidName: zone, label, title or a service type is not valid.

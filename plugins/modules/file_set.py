@@ -61,7 +61,7 @@ EXAMPLES = r"""
   btmm.fleet.file_set:
     files:
       - {dest: /etc/strongswan.d/btmm.conf, template: tunnel/strongswan.conf.j2}
-      - {dest: /etc/btmm/guard.nft, template: tunnel/guard.nft.j2, validate: nft -c -f %s}
+      - {dest: /etc/btmm/bob.members.example/guard.nft, template: tunnel/guard.nft.j2, validate: nft -c -f %s}
 """
 
 RETURN = r"""

@@ -97,9 +97,9 @@ author:
 EXAMPLES = r"""
 - name: Give the host its key and certificate
   btmm.fleet.host_identity:
-    key_path: /etc/swanctl/private/btmm.pem
-    certificate_path: /etc/swanctl/x509/btmm.pem
-    ca_path: /etc/swanctl/x509ca/btmm.pem
+    key_path: /etc/swanctl/private/btmm-bob.members.example.pem
+    certificate_path: /etc/swanctl/x509/btmm-bob.members.example.pem
+    ca_path: /etc/swanctl/x509ca/btmm-bob.members.example.pem
   register: identity
 
 - name: Give the zone host a certificate for DNS over TLS

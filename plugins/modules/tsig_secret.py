@@ -15,7 +15,7 @@ options:
   dest:
     description: Path on the host; its folder is made.
     type: path
-    default: /etc/btmm/tsig.secret
+    required: true
   label:
     description: The host's label. Default C(btmm_label), or the short inventory name.
     type: str
@@ -44,6 +44,7 @@ EXAMPLES = r"""
   btmm.fleet.tsig_secret:
     zone: bob.members.example
     label: imac
+    dest: /etc/btmm/bob.members.example/tsig.secret
     passphrase: "{{ vault_owner_passphrase }}"
 """
 

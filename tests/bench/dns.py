@@ -22,8 +22,8 @@ from ansible_collections.btmm.fleet.plugins.module_utils import names, records
 from ansible_collections.btmm.fleet.plugins.module_utils.publication import Wanted
 from ansible_collections.btmm.fleet.plugins.module_utils.publisher import publish
 
-from tests.bench.named import ADDRESS, SECRET, Named, serving, version
 from tests.bench.report import report
+from tests.named import ADDRESS, SECRET, Named, serving, version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -55,6 +55,7 @@ class Fleet:
     """One fleet by its name; several may be up side by side."""
 
     name: str = field(default_factory=lambda: os.environ.get("BTMM_FLEET", "demo"))
+    inventory: str = "inventories/lab"
 
     @property
     def folder(self) -> Path:
@@ -64,11 +65,11 @@ class Fleet:
     @property
     def environment(self) -> dict[str, str]:
         """Environment in which the lab and Ansible mean this fleet."""
-        return {**os.environ, "BTMM_FLEET": self.name}
+        return {**os.environ, "BTMM_FLEET": self.name, "BTMM_LAB_DIR": str(self.folder.parent)}
 
-    def lab(self, *arguments: str) -> str:
+    def lab(self, *arguments: str, timeout: float = 60) -> str:
         """Run one command of the lab."""
-        return self._run([str(ROOT / "lab" / "lab"), *arguments])
+        return self._run([str(ROOT / "lab" / "lab"), *arguments], timeout=timeout)
 
     def on(self, host: str, *command: str, timeout: float = 60) -> str:
         """Run a command on a host and return its output; CommandFailed when it fails."""
@@ -85,7 +86,7 @@ class Fleet:
 
     def playbook(self, *arguments: str, variables: Mapping[str, object] | None = None) -> Run:
         """Run ansible-playbook on the fleet; a failed run is returned, not raised."""
-        command = ["ansible-playbook", "-i", "inventories/lab", *arguments]
+        command = ["ansible-playbook", "-i", self.inventory, *arguments]
         if variables:
             command += ["--extra-vars", json.dumps(variables)]
         started = time.monotonic()

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 ENOUGH = Path("/run/enough")
+ZONE = "bob.members.example"
 SERVER = "203.0.113.10"
 
 
@@ -23,12 +24,12 @@ def run(command: list[str], stdin: str = "") -> str:
 def moment() -> str:
     """Return a text that changes whenever the daemon reads its configuration."""
     wanted = ["MainPID", "StateChangeTimestampMonotonic", "ActiveEnterTimestampMonotonic"]
-    return run(["systemctl", "show", "btmm-watcher.service", "--property", ",".join(wanted)])
+    return run(["systemctl", "show", f"btmm-watcher@{ZONE}.service", "--property", ",".join(wanted)])
 
 
 def held() -> tuple[str, str, str]:
     """Return zone and label as one name, the key for nsupdate and dig, and the address."""
-    config = json.loads(Path("/etc/btmm/watcher.json").read_text())
+    config = json.loads(Path(f"/etc/btmm/{ZONE}/watcher.json").read_text())
     own = f"{config['label']}.{config['zone']}."
     secret = Path(config["tsig"]["secret_file"]).read_text().strip()
     return own, f"hmac-sha256:{config['tsig']['name']}:{secret}", config["ula"]

@@ -18,6 +18,8 @@ from tests.e2e.fleet import ROOT, Fleet
 
 ZONE = "bob.members.example"
 LAN = {"imac": "192.168.10.10", "macbook": "192.168.20.10"}  # own addresses of those behind a NAT
+FOLDER = f"/etc/btmm/{ZONE}"  # on every host
+WATCHER = f"btmm-watcher@{ZONE}.service"
 WAN = {"imac": "203.0.113.101", "macbook": "203.0.113.102", "mini": "203.0.113.20"}  # where each host's packets appear
 
 DNSSEC = {"RRSIG", "NSEC", "DNSKEY", "CDS", "CDNSKEY", "TYPE65534"}  # the last is BIND's note of what it signed

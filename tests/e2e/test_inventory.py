@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e import proof
 from tests.e2e.fleet import ROOT, Fleet
-from tests.e2e.proof import ZONE
+from tests.e2e.proof import FOLDER, ZONE
 
 GRAPH = """\
 @all:
@@ -35,7 +35,7 @@ class Macbook:
         self.fleet = fleet
         self.directory = directory
         self.path = directory / "fleet.btmm.yml"
-        for name, source in (("ca.pem", "/etc/swanctl/x509ca/btmm.pem"), ("secret", "/etc/btmm/tsig.secret")):
+        for name, source in (("ca.pem", f"/etc/swanctl/x509ca/btmm-{ZONE}.pem"), ("secret", f"{FOLDER}/tsig.secret")):
             (directory / name).write_text(fleet.on("macbook", "cat", source), encoding="utf-8")
         self.with_key = {
             "server": "203.0.113.10",

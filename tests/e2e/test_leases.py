@@ -43,16 +43,16 @@ def aged(fleet: Fleet, host: str, hours: int) -> None:
 @contextmanager
 def dead(fleet: Fleet, host: str) -> Iterator[None]:
     """Have a host die without a word; afterwards it comes back and publishes itself."""
-    drop_in = "/run/systemd/system/btmm-watcher.service.d"
+    drop_in = f"/run/systemd/system/{proof.WATCHER}.d"
     fleet.shell(
         host,
         f"mkdir {drop_in}; printf '[Service]\\nRestart=no\\n' > {drop_in}/dead.conf; systemctl daemon-reload\n"
-        "systemctl kill --signal=KILL btmm-watcher",
+        f"systemctl kill --signal=KILL {proof.WATCHER}",
     )
     try:
         yield
     finally:
-        fleet.shell(host, f"rm -r {drop_in}; systemctl daemon-reload; systemctl start btmm-watcher; btmm wait")
+        fleet.shell(host, f"rm -r {drop_in}; systemctl daemon-reload; systemctl start {proof.WATCHER}; btmm wait")
 
 
 def of_host(fleet: Fleet, host: str) -> set[tuple[str, str, str]]:
@@ -123,7 +123,7 @@ sys.exit(cli.main(["@/etc/bind/btmm/sweep.args"]))
     old = trace(fleet, "macbook")
     with fleet.started("zone", "python3", "-c", program) as said:
         fleet.shell("zone", until % "[[ -e /run/planned ]]")
-        fleet.on("macbook", "systemctl", "kill", "--signal=KILL", "btmm-watcher")
+        fleet.on("macbook", "systemctl", "kill", "--signal=KILL", proof.WATCHER)
         fleet.shell("zone", until % f"[[ '{old}' != $({DIG} _lease.macbook.{ZONE} TXT) ]]")
         fleet.on("zone", "rm", "/run/planned")
         printed = said()
@@ -142,7 +142,7 @@ def test_when_no_host_is_alive_the_clock_is_suspected(fleet: Fleet) -> None:
         assert said[0].startswith("nothing is removed: 3 leases ran out and none runs")
     finally:
         for host in proof.WAN:
-            fleet.shell(host, "systemctl restart btmm-watcher; btmm wait")
+            fleet.shell(host, f"systemctl restart {proof.WATCHER}; btmm wait")
     proof.records(fleet)
 
 
@@ -173,8 +173,8 @@ def test_strays_go_and_static_hosts_stay(fleet: Fleet) -> None:
 
 def test_an_idle_host_sends_its_refresh_and_nothing_else(fleet: Fleet) -> None:
     """With a lease of 30 s it is due after 24 to 25.5 s, and then after 48 s."""
-    change = 'sed -i \'s/"lease": %d/"lease": %d/\' /etc/btmm/watcher.json; systemctl restart btmm-watcher; btmm wait'
-    fleet.shell("mini", change % (7200, 30))
+    change = 'sed -i \'s/"lease": %d/"lease": %d/\' %s/watcher.json; systemctl restart %s; btmm wait'
+    fleet.shell("mini", change % (7200, 30, proof.FOLDER, proof.WATCHER))
     try:
         mark = fleet.on("zone", "date", "+%s.%N").strip()
         time.sleep(35)
@@ -184,5 +184,5 @@ def test_an_idle_host_sends_its_refresh_and_nothing_else(fleet: Fleet) -> None:
         )
         assert len(re.findall(rf"/key mini\.{ZONE}: updating zone \S+ adding an RR at 'mini\.{ZONE}' AAAA", log)) == 1
     finally:
-        fleet.shell("mini", change % (30, 7200))
+        fleet.shell("mini", change % (30, 7200, proof.FOLDER, proof.WATCHER))
     proof.records(fleet)

@@ -12,7 +12,7 @@ from tests.e2e.fleet import Fleet, Run
 def test_check_mode_on_clean_hosts_says_what_would_be_done(clean: Fleet, rehearsed: Run) -> None:
     assert rehearsed.code == 0, rehearsed.output
     assert all(counts.failed == 0 and counts.changed > 0 for counts in rehearsed.recap.values()), rehearsed.output
-    assert "+++ after: /etc/swanctl/conf.d/btmm.conf" in rehearsed.output
+    assert f"+++ after: /etc/swanctl/conf.d/btmm-{proof.ZONE}.conf" in rehearsed.output
     assert "PRIVATE KEY" not in rehearsed.output
 
 
@@ -53,11 +53,11 @@ def test_clear_text_to_a_ula_is_not_delivered(fleet: Fleet) -> None:
 
 def test_without_the_guard_clear_text_would_be_delivered(fleet: Fleet) -> None:
     """The test above could not fail otherwise."""
-    fleet.on("imac", "nft", "delete", "table", "inet", "btmm_guard")
+    fleet.on("imac", "nft", "delete", "table", "inet", f"btmm_guard_{proof.ZONE}")
     try:
         assert proof.clear_text_is_delivered(fleet)
     finally:
-        fleet.on("imac", "nft", "--file", "/etc/btmm/guard.nft")
+        fleet.on("imac", "nft", "--file", f"{proof.FOLDER}/guard.nft")
 
 
 def test_second_run_changes_nothing(fleet: Fleet) -> None:

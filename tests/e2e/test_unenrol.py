@@ -44,8 +44,8 @@ def test_a_host_at_hand_is_as_before_its_enrolment(fleet: Fleet) -> None:
     left = fleet.shell(
         "macbook",
         "find /etc /run /var/lib /usr/local -path /run/credentials -prune -o -name '*btmm*' -print;"
-        " ip -6 addr show dev lo | grep -o ' fd.*' || true; ip link show btmm0 2>/dev/null || true;"
-        " nft list tables | grep btmm || true; systemctl is-active strongswan btmm-watcher || true",
+        " ip -6 addr show dev lo | grep -o ' fd.*' || true; ip -brief link | grep btmm || true;"
+        f" nft list tables | grep btmm || true; systemctl is-active strongswan {proof.WATCHER} || true",
     )
     assert left.split() == ["inactive", "inactive"], left
     again = fleet.playbook("playbooks/unenrol.yml", "--limit", "macbook")
@@ -56,7 +56,7 @@ def test_a_host_at_hand_is_as_before_its_enrolment(fleet: Fleet) -> None:
 
 def test_a_lost_host_is_locked_out(fleet: Fleet) -> None:
     """Nobody can reach it to undo anything: its key dies in the zone, and never comes back."""
-    secret = fleet.on("macbook", "cat", "/etc/btmm/tsig.secret").strip()
+    secret = fleet.on("macbook", "cat", f"{proof.FOLDER}/tsig.secret").strip()
     fleet.shell(
         "macbook", "systemctl stop ssh.service ssh.socket 2>/dev/null || true; pkill -f 'sshd.*[n]otty' || true"
     )
@@ -64,11 +64,11 @@ def test_a_lost_host_is_locked_out(fleet: Fleet) -> None:
     fleet.on("macbook", "systemctl", "start", "ssh.service")
     assert run.code == 0, run.output
     assert named_in_zone(fleet, "macbook") == []
-    fleet.on("macbook", "systemctl", "restart", "--no-block", "btmm-watcher.service")
+    fleet.on("macbook", "systemctl", "restart", "--no-block", proof.WATCHER)
     told = fleet.shell("macbook", "btmm wait --timeout 15 2>&1 && exit 1 || true")
     assert re.search("BADKEY|key", told), told
     with pytest.raises(CommandFailed, match="Could not resolve"):
         fleet.on("macbook", "curl", "--silent", "--show-error", "--max-time", "10", f"http://imac.{proof.ZONE}/")
     assert named_in_zone(fleet, "macbook") == []
     enrol_again(fleet)
-    assert fleet.on("macbook", "cat", "/etc/btmm/tsig.secret").strip() != secret
+    assert fleet.on("macbook", "cat", f"{proof.FOLDER}/tsig.secret").strip() != secret

@@ -66,7 +66,7 @@ def test_a_dead_host_harms_nobody(fleet: Fleet) -> None:
 
 
 def test_a_lost_tsig_key_is_put_back(fleet: Fleet) -> None:
-    fleet.on("mini", "rm", "/etc/btmm/tsig.secret")
+    fleet.on("mini", "rm", f"{proof.FOLDER}/tsig.secret")
     run = fleet.playbook("site.yml", "--limit", "mini")
     assert run.code == 0, run.output
     assert run.recap["mini"].changed, run.output
@@ -77,7 +77,7 @@ def test_a_wrong_tsig_key_is_told(fleet: Fleet) -> None:
     """As after a zone host was set up anew from another owner's folder."""
     fleet.shell(
         "mini",
-        "head -c 32 /dev/urandom | base64 > /etc/btmm/tsig.secret; systemctl restart --no-block btmm-watcher.service",
+        f"head -c 32 /dev/urandom | base64 > {proof.FOLDER}/tsig.secret; systemctl restart --no-block {proof.WATCHER}",
     )
     told = fleet.shell("mini", "btmm wait --timeout 15 2>&1 && exit 1 || true")
     assert re.search(r"^mini(\.\S+)?: .*(BADSIG|BADKEY|key).*: ?\S+", told), told
@@ -88,7 +88,7 @@ def test_a_wrong_tsig_key_is_told(fleet: Fleet) -> None:
 def test_an_unreachable_zone_server_is_told(fleet: Fleet) -> None:
     fleet.lab("unplug", "zone")
     try:
-        fleet.on("mini", "systemctl", "restart", "--no-block", "btmm-watcher.service")
+        fleet.on("mini", "systemctl", "restart", "--no-block", proof.WATCHER)
         run = fleet.playbook("site.yml", "--limit", "mini,imac")
     finally:
         fleet.lab("plug", "zone", "wan")

@@ -35,7 +35,7 @@ def backup(fleet: Fleet) -> Path:
 
 def test_a_lost_zone_host_and_a_lost_controller_come_back_from_the_backup(fleet: Fleet, backup: Path) -> None:
     before = whole_zone(fleet)
-    secret = fleet.on("mini", "cat", "/etc/btmm/tsig.secret").strip()
+    secret = fleet.on("mini", "cat", f"{proof.FOLDER}/tsig.secret").strip()
     assert backup.stat().st_mode & 0o777 == 0o600
     sealed = backup.read_text(encoding="utf-8")
     assert "imac" not in sealed
@@ -48,10 +48,10 @@ def test_a_lost_zone_host_and_a_lost_controller_come_back_from_the_backup(fleet:
     assert run.code == 0, run.output
     assert run.recap["zone"].changed
     assert whole_zone(fleet) == before
-    assert fleet.on("mini", "cat", "/etc/btmm/tsig.secret").strip() == secret
+    assert fleet.on("mini", "cat", f"{proof.FOLDER}/tsig.secret").strip() == secret
     # Each daemon writes and asks with the key that it had.
     for host in ("imac", "macbook", "mini"):
-        fleet.on(host, "systemctl", "restart", "btmm-watcher.service")
+        fleet.on(host, "systemctl", "restart", proof.WATCHER)
         fleet.on(host, "btmm", "wait")
     proof.records(fleet)
     proof.fetch(fleet, "macbook", "imac")
@@ -69,7 +69,7 @@ def test_a_backup_opens_with_the_owners_passphrase_only(fleet: Fleet, backup: Pa
 
 def test_keys_are_replaced_while_a_host_writes_and_asks(fleet: Fleet) -> None:
     fleet.shell("mini", f"cat > /run/keep_asking.py <<'END'\n{KEEP_ASKING.read_text(encoding='utf-8')}\nEND")
-    former = fleet.on("mini", "cat", "/etc/btmm/tsig.secret").strip()
+    former = fleet.on("mini", "cat", f"{proof.FOLDER}/tsig.secret").strip()
     with fleet.started("mini", "python3", "/run/keep_asking.py") as counted:
         run = fleet.playbook("playbooks/rotate.yml")
         fleet.on("mini", "touch", "/run/enough")

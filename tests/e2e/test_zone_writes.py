@@ -7,7 +7,7 @@ import pytest
 
 from tests.e2e import proof
 from tests.e2e.fleet import CommandFailed, Fleet
-from tests.e2e.proof import ZONE
+from tests.e2e.proof import FOLDER, ZONE
 
 INSTANCE = f"Bob's\\032iMac._ssh._tcp.{ZONE}."
 TARGET = "AutoTunnel-00-00-00-00-00-00-00-01"
@@ -42,9 +42,10 @@ FOREIGN = {
 def write(fleet: Fleet, line: str) -> str:
     """Send one update with mini's own key; returns what the server said, nothing when it was done."""
     sent = f"server 203.0.113.10\nupdate {line}\nsend\n"
-    script = f"nsupdate -v -y \"hmac-sha256:$1:$(cat /etc/btmm/tsig.secret)\" <<'END' 2>&1\n{sent}END"
+    script = f"nsupdate -v -y \"hmac-sha256:$1:$(cat /etc/btmm/*/tsig.secret)\" <<'END' 2>&1\n{sent}END"
     key = fleet.shell(
-        "mini", 'python3 -c \'import json; print(json.load(open("/etc/btmm/watcher.json"))["tsig"]["name"])\''
+        "mini",
+        f'python3 -c \'import json; print(json.load(open("{FOLDER}/watcher.json"))["tsig"]["name"])\'',
     )
     try:
         return fleet.on("mini", "bash", "-c", script, "write", key.strip())

@@ -3,11 +3,12 @@
 
 import io
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lab import cli, fabric, files, image, paths, podman, topology
+from lab import archive, cli, fabric, files, image, paths, podman, topology
 from lab.errors import LabError
 from lab.run import run
 from lab.ssh import SshFiles
@@ -56,15 +57,35 @@ def test_router_files() -> None:
     config = made["etc/miniupnpd/lab.conf"].content
     assert "allow 1024-65535 192.168.10.0/24 1024-65535" in config
     assert "$" not in config
-    assert made["etc/sysctl.d/lab-router.conf"].content == "net.ipv4.ip_forward = 1\n"
+    assert made["etc/sysctl.d/lab-router.conf"].content == "net.ipv4.ip_forward = 1\nnet.ipv6.conf.all.forwarding = 1\n"
     assert "masquerade random" in made["etc/nftables.conf"].content
     other = files.host_files(FLEET.host("nat-cafe"), "demo", "", ("", ""))["etc/miniupnpd/lab.conf"].content
     assert config.split("uuid=")[1] != other.split("uuid=")[1]
 
 
+def of_kind(**kind: object) -> dict[str, archive.File]:
+    """Files of nat-home as a router of that kind."""
+    host = replace(FLEET.host("nat-home"), router=topology.Router(**{"nat": "random", "mapping": True, **kind}))  # type: ignore[arg-type]
+    return files.host_files(host, "demo", "", ("", ""))
+
+
+def test_routers_of_each_kind() -> None:
+    cone = of_kind(nat="cone")["etc/nftables.conf"].content
+    assert cone.replace("masquerade\n", "masquerade random\n") == of_kind()["etc/nftables.conf"].content
+    assert not [path for path in of_kind(mapping=False) if "miniupnpd" in path]
+    assert set(of_kind(mapping="refused")) == set(of_kind())
+    rules = [
+        line for line in of_kind(mapping="refused")["etc/miniupnpd/lab.conf"].content.splitlines() if "0-65535" in line
+    ]
+    assert rules == ["deny 0-65535 0.0.0.0/0 0-65535"]
+    six = files.host_files(replace(FLEET.host("nat-home"), router=None), "demo", "", ("", ""))
+    assert "etc/sysctl.d/lab-router.conf" in six
+    assert "etc/nftables.conf" not in six
+
+
 def test_host_files_as_an_archive() -> None:
     made = files.host_files(FLEET.host("imac"), "demo", "ssh-ed25519 AAAA op\n", ("private", "public"))
-    with tarfile.open(fileobj=io.BytesIO(files.archive(made))) as tar:
+    with tarfile.open(fileobj=io.BytesIO(archive.archive(made))) as tar:
         members = {member.name: member for member in tar}
         page = tar.extractfile("var/www/html/index.html")
         assert page is not None

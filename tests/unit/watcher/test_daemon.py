@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from watcher import instance as instance_module
 from watcher import netlink, tunnels, uplink
 from watcher.daemon import Daemon
 from watcher.errors import AlreadyRunningError, PortMapError
+from watcher.places import Places
 from watcher.portmap import Mapping
 from watcher.uplink import Uplink
 
@@ -38,6 +40,7 @@ class World:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.places = Places(directory, directory, directory, directory.parent)
         self.link: Uplink | None = Uplink(IPv4Address("192.168.10.10"), IPv4Address("192.168.10.1"))
         self.outer = Endpoint(IPv4Address("203.0.113.101"), 4500)
         self.no_mapping = False
@@ -95,8 +98,10 @@ def _free_port() -> int:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    written(tmp_path, stub={"address": "127.0.0.1", "port": _free_port()})
-    world = World(tmp_path)
+    directory = tmp_path / "bob.members.example"
+    directory.mkdir()
+    written(directory, stub={"address": "127.0.0.1", "port": _free_port()})
+    world = World(directory)
     monkeypatch.setattr(instance_module, "ZoneClient", lambda _: world)
     monkeypatch.setattr(instance_module, "PortMapper", lambda _: world)
     monkeypatch.setattr(netlink, "Watch", world.watch)
@@ -127,14 +132,14 @@ async def notifications(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Asyn
 @pytest.fixture
 async def running(world: World, notifications: list[str]) -> AsyncIterator[World]:
     world.notified = notifications
-    task = asyncio.create_task(Daemon(world.directory, world.directory, world.directory).async_run())
+    task = asyncio.create_task(Daemon(world.places).async_run())
     yield world
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.wait_for(task, 5)
 
 
 async def test_published_ready_and_withdrawn_at_the_end(world: World, notifications: list[str]) -> None:
-    task = asyncio.create_task(Daemon(world.directory, world.directory, world.directory).async_run())
+    task = asyncio.create_task(Daemon(world.places).async_run())
     await world.until(lambda: "READY=1" in notifications)
     assert world.status["published"]
     assert (world.status["outer"], world.status["error"]) == ("203.0.113.101:4500", None)
@@ -142,6 +147,25 @@ async def test_published_ready_and_withdrawn_at_the_end(world: World, notificati
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.wait_for(task, 5)
     assert len(world.updates) == 4
+    assert world.released == 1
+
+
+async def test_the_mapping_is_left_to_another_zone_of_the_host(world: World, notifications: list[str]) -> None:
+    other = world.directory.parent / "eve.members.example"
+    other.mkdir()
+    with (other / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        task = asyncio.create_task(Daemon(world.places).async_run())
+        await world.until(lambda: "READY=1" in notifications)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(task, 5)
+    assert len(world.updates) == 4
+    assert world.released == 0
+    # A lock that nobody holds is what a killed daemon left.
+    task = asyncio.create_task(Daemon(world.places).async_run())
+    await world.until(lambda: len(world.updates) == 6)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(task, 5)
     assert world.released == 1
 
 
@@ -182,7 +206,7 @@ async def test_a_stub_that_cannot_listen_stays_told(world: World, notifications:
     port = json.loads((world.directory / "watcher.json").read_text())["stub"]["port"]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", port))
-        task = asyncio.create_task(Daemon(world.directory, world.directory, world.directory).async_run())
+        task = asyncio.create_task(Daemon(world.places).async_run())
         await world.until(lambda: "READY=1" in notifications)
         assert "can't listen" in world.status["error"]
         assert world.status["published"]
@@ -191,7 +215,7 @@ async def test_a_stub_that_cannot_listen_stays_told(world: World, notifications:
 
 
 async def test_without_a_mapping_the_host_is_withdrawn(world: World, notifications: list[str]) -> None:
-    first = asyncio.create_task(Daemon(world.directory, world.directory, world.directory).async_run())
+    first = asyncio.create_task(Daemon(world.places).async_run())
     await world.until(lambda: "READY=1" in notifications)
     kept = (world.directory / "published.json").read_text()
     os.kill(os.getpid(), signal.SIGTERM)
@@ -200,7 +224,7 @@ async def test_without_a_mapping_the_host_is_withdrawn(world: World, notificatio
     (world.directory / "published.json").write_text(kept)
     world.updates.clear()
     world.no_mapping = True
-    second = asyncio.create_task(Daemon(world.directory, world.directory, world.directory).async_run())
+    second = asyncio.create_task(Daemon(world.places).async_run())
     await world.until(lambda: (world.status["error"] or "").endswith("the gateway refuses"))
     assert "ANY" in world.updates[-1]
     assert world.status["outer"] is None
@@ -220,5 +244,5 @@ async def test_a_move_is_followed(running: World) -> None:
 
 async def test_only_one_daemon(running: World) -> None:
     await running.until(lambda: running.status.get("published"))
-    with pytest.raises(AlreadyRunningError, match="this host needs only one"):
-        await Daemon(running.directory, running.directory, running.directory).async_run()
+    with pytest.raises(AlreadyRunningError, match="one is enough for a zone"):
+        await Daemon(running.places).async_run()

@@ -106,7 +106,7 @@ async def test_what_charon_is_told(tunnels: Tunnels, charon: Charon) -> None:
     assert connection["local_port"] == "4500"
     assert connection["local"]["id"] == "macbook.bob.members.example"
     assert connection["remote"] == {"auth": "pubkey", "cacerts": [b"owner CA"], "id": "imac.bob.members.example"}
-    child = connection["children"]["peer-imac"]
+    child = connection["children"]["peer-imac.bob.members.example"]
     assert (child["local_ts"], child["remote_ts"]) == (["fd12:3456:789a::1/128"], ["fd12:3456:789a::2/128"])
 
 
@@ -124,7 +124,7 @@ async def test_one_that_the_peer_opened_is_taken_wherever_it_comes_from(tunnels:
 
 async def test_one_that_the_peer_opened_is_not_ours_by_its_name(tunnels: Tunnels, charon: Charon) -> None:
     """After a restart charon still has our connection from before, and takes the peer's call by it."""
-    charon.establish("peer-imac", **{"initiator": b"no", "remote-port": b"28120"})
+    charon.establish("peer-imac.bob.members.example", **{"initiator": b"no", "remote-port": b"28120"})
     assert await tunnels.async_ensure(IMAC) == "found"
     assert not charon.calls
 
@@ -144,7 +144,7 @@ async def test_when_the_trial_fails_the_idle_one_is_better_than_none(tunnels: Tu
 
 
 async def test_our_own_idle_one_is_charons_to_check(tunnels: Tunnels, charon: Charon) -> None:
-    charon.establish("peer-imac", **{"child-sas": {"x": child(**{"use-in": b"3000"})}})
+    charon.establish("peer-imac.bob.members.example", **{"child-sas": {"x": child(**{"use-in": b"3000"})}})
     assert await tunnels.async_ensure(IMAC) == "found"
 
 
@@ -165,12 +165,12 @@ async def test_a_peer_that_moved_is_called_anew(tunnels: Tunnels, charon: Charon
 async def test_a_port_that_only_the_peers_nat_changed_is_no_move(tunnels: Tunnels, charon: Charon) -> None:
     await tunnels.async_ensure(IMAC)
     charon.sas.clear()
-    charon.establish("peer-imac", **{"remote-port": b"9"})
+    charon.establish("peer-imac.bob.members.example", **{"remote-port": b"9"})
     assert await tunnels.async_ensure(IMAC) == "found"
 
 
 async def test_after_a_restart_what_charon_sees_decides(tunnels: Tunnels, charon: Charon) -> None:
-    charon.establish("peer-imac", **{"remote-host": b"198.51.100.1"})
+    charon.establish("peer-imac.bob.members.example", **{"remote-host": b"198.51.100.1"})
     assert await tunnels.async_ensure(IMAC) == "opened"
 
 

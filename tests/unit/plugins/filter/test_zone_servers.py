@@ -8,7 +8,7 @@ from ansible_collections.btmm.fleet.plugins.filter.zone_servers import zone_serv
 
 HOSTVARS = {
     "zone.lan": {"inventory_hostname_short": "zone", "zone_address": "203.0.113.10"},
-    "b": {"inventory_hostname_short": "b", "btmm_label": "Zone2", "zone_address": "203.0.113.11"},
+    "b": {"inventory_hostname_short": "b", "btmm_label": "Zone2", "zone_address": "203.0.113.11", "zone_address6": "2001:db8::11"},
     "c": {"inventory_hostname_short": "c"},
 }
 SERVERS = zone_servers(["zone.lan", "b"], HOSTVARS, "Bob.members.example")
@@ -27,7 +27,7 @@ def test_the_inventory_names_the_servers() -> None:
             "host": "b",
             "label": "zone2",
             "name": "zone2.bob.members.example",
-            "addresses": ["203.0.113.11"],
+            "addresses": ["203.0.113.11", "2001:db8::11"],
             "port": 853,
         },
     ]
@@ -44,7 +44,10 @@ def test_the_zone_says_what_serves_it() -> None:
         ("@", "NS"): ["zone.bob.members.example.", "zone2.bob.members.example."],
         ("zone.bob.members.example.", "A"): ["203.0.113.10"],
         ("zone2.bob.members.example.", "A"): ["203.0.113.11"],
+        ("zone2.bob.members.example.", "AAAA"): ["2001:db8::11"],
         ("_dns-update-tls._tcp", "SRV"): ["0 0 853 zone.bob.members.example."],
         ("_dns-query-tls._tcp", "SRV"): ["0 0 853 zone.bob.members.example.", "10 0 853 zone2.bob.members.example."],
+        # Nobody tells of changes here: what once named such servers goes.
+        **{(name, "SRV"): [] for name in ("_dns-push-tls._tcp", "_dns-llq._udp", "_dns-llq-tls._tcp")},
         **{(f"{label}._dns-sd._udp", "PTR"): ["bob.members.example."] for label in ("b", "db", "lb", "r", "dr")},
     }

@@ -45,7 +45,8 @@ init_plugin_loader()
 from ansible_collections.btmm.fleet.plugins.inventory import dnssd
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
-dnssd.STUB = ("127.0.0.1", int(sys.argv[2]))
+dnssd.STUB_PORT = int(sys.argv[2])
+dnssd.local_names.stub_address = lambda zone: "127.0.0.1"
 manager = InventoryManager(DataLoader(), sources=[sys.argv[1]], cache="--flush-cache" not in sys.argv)
 print(json.dumps({
     "hosts": {host.name: {k: v for k, v in host.vars.items() if k[:4] != "inve"} for host in manager.get_hosts()},

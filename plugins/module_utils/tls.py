@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""TLS of our own servers, which know hosts by their certificates of the owner CA."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+def server_context(
+    certificate: Path, key: Path, authority: Path, protocols: Sequence[str], *, everybody: bool = False
+) -> ssl.SSLContext:
+    """Return a context that takes hosts with certificates of the owner CA, over TLS 1.3.
+
+    Args:
+        certificate: the server's own, PEM.
+        key: its key.
+        authority: the owner CA.
+        protocols: what ALPN may choose.
+        everybody: take clients without a certificate, too.
+
+    Raises:
+        OSError: a file can't be read, or is none of ours (`ssl.SSLError`).
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(authority))
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_mode = ssl.CERT_OPTIONAL if everybody else ssl.CERT_REQUIRED
+    context.set_alpn_protocols(list(protocols))
+    # A resumed session would not show whether the certificate is still taken.
+    context.num_tickets = 0
+    context.load_cert_chain(certificate, key)
+    return context

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Two hosts walk through every pair of networks, and in each the one opens the other's page by name.
+
+What was seen becomes docs/nat-grid.md.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from tests.e2e import proof
+from tests.e2e.fleet import ROOT, CommandFailed, Fleet
+from tests.e2e.proof import ZONE
+
+DOCUMENT = ROOT / "docs" / "nat-grid.md"
+INTRODUCTION = """\
+# Who reaches whom through which NAT
+
+Made by `tests/e2e/test_nat_grid.py`, which plugs two hosts of the rehearsal fleet
+(`lab/topologies/nat-grid.toml`) into every pair of networks. In each the left one opens the right one's page by
+name, with no tunnel before: the way it took, and seconds from the name to the first byte. It is written again when
+a way changes, or with BTMM_DOCS=1. The ways are those of `docs/architecture.md`.
+"""
+KINDS = {
+    "none": "a public address, IPv4 and IPv6",
+    "mapped": "NAT that keeps ports and maps them on request (PCP, NAT-PMP, UPnP)",
+    "cone": "the same without port mapping",
+    "random": "NAT with another port for each peer (symmetric), without port mapping",
+    "double": "a router behind a router, the inner one maps",
+    "cgnat": "a router behind a carrier's NAT (100.64.0.0/10), port mapping refused",
+    "six": "IPv6 alone",
+}
+SETTLE_S = 20
+FETCH_S = 20
+# Runs on a host: waits until its daemon has published from the network that it was just plugged into.
+SETTLED = """
+import json, pathlib, sys, time
+before, deadline = json.loads(sys.argv[1]), time.monotonic() + float(sys.argv[2])
+while time.monotonic() < deadline:
+    files = [*pathlib.Path("/run/btmm").glob("status.json"), *pathlib.Path("/run/btmm").glob("*/status.json")]
+    status = json.loads(files[0].read_text())
+    if status.get("published") != before and not status.get("error"):
+        break
+    time.sleep(0.05)
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One pair: by which rung the page came and after how many seconds, or the sentence that says why not."""
+
+    rung: str | None
+    seconds: float
+    sentence: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.rung}, {self.seconds:.2f} s" if self.rung else f"no: {self.sentence}"
+
+
+Grid = Mapping[tuple[str, str], Outcome]
+
+
+def pairs() -> Iterator[tuple[str, str]]:
+    """Every pair (left, right), such that only one of the two moves from each to the next."""
+    kinds = list(KINDS)
+    for row, left in enumerate(kinds):
+        for right in kinds if row % 2 == 0 else reversed(kinds):
+            yield left, right
+
+
+def walk(fleet: Fleet) -> Grid:
+    """Put both hosts in every pair of networks."""
+    found: dict[tuple[str, str], Outcome] = {}
+    at = {"left": "none", "right": "none"}
+    for pair in pairs():
+        for side, kind in zip(("left", "right"), pair, strict=True):
+            if at[side] != kind:
+                move(fleet, side, kind)
+                at[side] = kind
+        found[pair] = fetch(fleet)
+    return found
+
+
+def status(fleet: Fleet, host: str) -> dict[str, object]:
+    """What `btmm status` tells; it exits with 1 when it tells of a fault."""
+    told: dict[str, object] = json.loads(fleet.shell(host, "btmm status --json || true"))
+    return told
+
+
+def move(fleet: Fleet, side: str, kind: str) -> None:
+    """Plug a host into a network, and wait until its daemon has dealt with it or SETTLE_S have passed."""
+    before = json.dumps(status(fleet, side).get("published"))
+    fleet.lab("plug", side, "wan" if kind == "none" else f"{side}-{kind}")
+    fleet.on(side, "python3", "-c", SETTLED, before, str(SETTLE_S), timeout=SETTLE_S + 10)
+
+
+def fetch(fleet: Fleet) -> Outcome:
+    """Open right's page on left by name, no tunnel before."""
+    proof.drop_tunnels(fleet, "left", "right")
+    begin = time.monotonic()
+    url = f"http://right.{ZONE}/"
+    curl = ("curl", "-sS", "--fail", "--max-time", str(FETCH_S), "--write-out", r"\n%{time_starttransfer}", url)
+    try:
+        body, seconds = fleet.on("left", *curl).rsplit("\n", 1)
+    except CommandFailed:
+        return Outcome(None, time.monotonic() - begin, reason(fleet))
+    assert "right" in body, body
+    peers = status(fleet, "left")["peers"]
+    assert isinstance(peers, list)
+    return Outcome(next(peer["rung"] for peer in peers if peer["name"] == f"right.{ZONE}"), float(seconds))
+
+
+def reason(fleet: Fleet) -> str:
+    """The one sentence with which the stub says why a name has no answer (RFC 8914), or the status'."""
+    answer = fleet.shell("left", f"dig +timeout=15 +tries=1 right.{ZONE} AAAA || true")
+    told = re.search(r"; EDE: [^(]*\((?P<text>.*)\)", answer)
+    return told["text"] if told else str(status(fleet, "left").get("error") or "")
+
+
+def document(grid: Grid) -> str:
+    """docs/nat-grid.md."""
+    lines = [
+        *INTRODUCTION.splitlines(),
+        "",
+        "| network | what it is |",
+        "| --- | --- |",
+        *(f"| {kind} | {text} |" for kind, text in KINDS.items()),
+        "",
+        f"| from, to | {' | '.join(KINDS)} |",
+        f"|{' --- |' * (len(KINDS) + 1)}",
+        *(f"| **{left}** | {' | '.join(str(grid[left, right]) for right in KINDS)} |" for left in KINDS),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def ways(text: str) -> str:
+    """A document without its times."""
+    return re.sub(r", [0-9.]+ s", "", text)

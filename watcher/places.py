@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The folders of each zone on this host. Loads fast, for the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+CONFIG_ROOT = Path("/etc/btmm")
+RUN_ROOT = Path("/run/btmm")
+STATE_ROOT = Path("/var/lib/btmm")
+
+MAIN_FILE = "watcher.json"
+STATUS_FILE = "status.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """One zone's configuration, its status, its state; `shared` is what the zones of a host have in common."""
+
+    config: Path
+    run: Path
+    state: Path
+    shared: Path
+
+
+def of_zone(zone: str) -> Places:
+    """Return the folders of `zone` (lower case, without final dot)."""
+    return Places(CONFIG_ROOT / zone, RUN_ROOT / zone, STATE_ROOT / zone, STATE_ROOT)
+
+
+def zones() -> list[str]:
+    """Return the zones that this host belongs to, in the order of their names."""
+    return sorted(path.parent.name for path in CONFIG_ROOT.glob(f"*/{MAIN_FILE}"))
