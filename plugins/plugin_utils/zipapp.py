@@ -63,7 +63,8 @@ class App:
 WATCHER = App("btmm", "watcher", ("dnspython", "vici"))
 # The zone host has dnspython from its distribution, for the modules that run there.
 SWEEPER = App("btmm-sweep", "sweeper", ())
-APPS = {app.package: app for app in (WATCHER, SWEEPER)}
+RELAY = App("btmm-relay", "relay", ())
+APPS = {app.package: app for app in (WATCHER, SWEEPER, RELAY)}
 
 
 class ZipappError(Exception):

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Certificates of an owner, as the library signs them, and sockets that stand for hosts' UDP 4500."""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.unit.relay.owner import Owner
+
+
+@pytest.fixture(scope="session")
+def owner(tmp_path_factory: pytest.TempPathFactory) -> Owner:
+    return Owner(tmp_path_factory.mktemp("owner"))
+
+
+@pytest.fixture
+def udp() -> Iterator[Callable[[], socket.socket]]:
+    """Make sockets on loopback that wait a second at most."""
+    made: list[socket.socket] = []
+
+    def make() -> socket.socket:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.bind(("127.0.0.1", 0))
+        sock.setblocking(False)
+        made.append(sock)
+        return sock
+
+    yield make
+    for sock in made:
+        sock.close()
+
+
+@pytest.fixture
+def ports() -> range:
+    """A few ports that are free just now, below those that the kernel gives to clients."""
+    for first in random.sample(range(20000, 32000, 12), 100):
+        wanted = range(first, first + 12)
+        if all(_is_free(port) for port in wanted):
+            return wanted
+    pytest.fail("no free ports")
+
+
+def _is_free(port: int) -> bool:
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(socket.AF_INET6, kind) as sock:
+            try:
+                sock.bind(("", port))
+            except OSError:
+                return False
+    return True
