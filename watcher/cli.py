@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -16,6 +15,16 @@ _POLL_S = 0.1
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one subcommand and return its exit status."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:2] == ["watch", "--zone"] and len(given) == 3:
+        # As systemd calls it: the daemon does without argparse, which would cost it 0.5 MB for life.
+        return _watch(_folder(given[2]))
+    return _command(given)
+
+
+def _command(arguments: list[str]) -> int:
+    import argparse  # noqa: PLC0415
+
     parser = argparse.ArgumentParser(prog="btmm", description="Back to My Mac for this host.")
     commands = parser.add_subparsers(dest="command", required=True)
     watch = commands.add_parser("watch", help="run the daemon of one zone")
@@ -23,12 +32,16 @@ def main(arguments: list[str] | None = None) -> int:
     status.add_argument("--json", action="store_true", help="the daemon's status file as it is")
     wait = commands.add_parser("wait", help="return when this host is published, or say why it is not")
     wait.add_argument("--timeout", type=float, default=20.0, metavar="S", help="seconds (default %(default)s)")
+    commands.add_parser("sleep", help="leave the zone before this host sleeps; systemd calls it")
+    commands.add_parser("resume", help="come back after that")
     watch.add_argument("--zone", required=True, help="the owner's zone")
     for command in (status, wait):
         command.add_argument("--zone", help="the owner's zone; default all of this host")
     given = parser.parse_args(arguments)
     if given.command == "watch":
         return _watch(_folder(given.zone))
+    if given.command in {"sleep", "resume"}:
+        return _suspend(asleep=given.command == "sleep")
     zones = [_folder(given.zone)] if given.zone else places.zones()
     if not zones:
         print(f"{_host()}: it belongs to no zone: run the watcher role for it", file=sys.stderr)
@@ -57,6 +70,13 @@ def _watch(zone: str) -> int:
     except AlreadyRunningError as err:
         print(f"{_host()}: {err}", file=sys.stderr)
         return 1
+    return 0
+
+
+def _suspend(*, asleep: bool) -> int:
+    from .sleep import tell  # noqa: PLC0415
+
+    tell([places.of_zone(zone).run / places.STATUS_FILE for zone in places.zones()], asleep=asleep)
     return 0
 
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from dns.message import Message
 
     from .config import Config
+    from .remembered import Asker
     from .tunnels import Tunnels
-    from .zone_client import ZoneClient
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ _TRANSFERS = frozenset((dns.rdatatype.AXFR, dns.rdatatype.IXFR))
 class Magic:
     """Turns one question into one answer. Never raises for what a question holds."""
 
-    def __init__(self, config: Config, client: ZoneClient, tunnels: Tunnels) -> None:
+    def __init__(self, config: Config, client: Asker, tunnels: Tunnels) -> None:
         self._config = config
         self._client = client
         self._tunnels = tunnels

@@ -12,6 +12,7 @@ STATE_ROOT = Path("/var/lib/btmm")
 
 MAIN_FILE = "watcher.json"
 STATUS_FILE = "status.json"
+LOCK_FILE = "lock"
 
 
 @dataclass(frozen=True, slots=True)

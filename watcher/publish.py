@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.records import (
 )
 from ansible_collections.btmm.fleet.plugins.module_utils.update import host_update
 
-from . import state
+from . import clock, state
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +43,11 @@ class Publisher:
 
     def refresh_in(self) -> float | None:
         """Return seconds until the lease has to be refreshed, negative when late; None while nothing is published."""
-        return None if self._refresh_at is None else self._refresh_at - _clock()
+        return None if self._refresh_at is None else self._refresh_at - clock.boottime()
+
+    def doubt(self) -> None:
+        """Have the next `async_publish` send all, as after a sleep or a step of the time of day."""
+        self._known.clear()
 
     async def async_publish(self, reach: Reach) -> bool:
         """Bring both zones to what the host is now; tell whether anything had to be sent.
@@ -93,7 +96,7 @@ class Publisher:
                 lease.ask(message, self._lease)
             answer = await self._client.async_exchange(message)
             if zone == self._config.zone and records:
-                self._refresh_at = _clock() + lease.refresh_after(lease.granted(answer, self._lease))
+                self._refresh_at = clock.boottime() + lease.refresh_after(lease.granted(answer, self._lease))
             stored[zone] = self._known[zone] = records
             self._save(stored)
             sent = True
@@ -122,8 +125,3 @@ class Publisher:
     def _save(self, zones: dict[dns.name.Name, tuple[Record, ...]]) -> None:
         texts = {zone.to_text(): [record.to_text() for record in records] for zone, records in zones.items() if records}
         state.write(self._path, {"host": self._config.host_name.to_text(), "zones": texts})
-
-
-def _clock() -> float:
-    """Seconds that go on while the host sleeps (clock_gettime(2)): the server's do, too."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)

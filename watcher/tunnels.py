@@ -14,7 +14,7 @@ from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any
 
 from .errors import TunnelError
-from .portmap import TUNNEL_PORT
+from .portmap.mapping import TUNNEL_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

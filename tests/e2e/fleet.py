@@ -56,6 +56,7 @@ class Fleet:
 
     name: str = field(default_factory=lambda: os.environ.get("BTMM_FLEET", "demo"))
     inventory: str = "inventories/lab"
+    variables: Mapping[str, str] = field(default_factory=dict)  # more of the environment, as BTMM_TOPOLOGY
 
     @property
     def folder(self) -> Path:
@@ -65,7 +66,8 @@ class Fleet:
     @property
     def environment(self) -> dict[str, str]:
         """Environment in which the lab and Ansible mean this fleet."""
-        return {**os.environ, "BTMM_FLEET": self.name, "BTMM_LAB_DIR": str(self.folder.parent)}
+        own = {"BTMM_FLEET": self.name, "BTMM_LAB_DIR": str(self.folder.parent)}
+        return {**os.environ, **own, **self.variables}
 
     def lab(self, *arguments: str, timeout: float = 60) -> str:
         """Run one command of the lab."""
@@ -97,9 +99,13 @@ class Fleet:
 
     def lend_key(self, host: str) -> None:
         """Put the rehearsal's user key on a host for a moment, as /run/rehearsal-key."""
-        key = (self.folder / "id_ed25519").read_text(encoding="utf-8")
-        command = [str(ROOT / "lab" / "lab"), "ssh", host, "umask 077; cat > /run/rehearsal-key"]
-        subprocess.run(command, env=self.environment, input=key, text=True, check=True, timeout=30)
+        self.send(host, self.folder / "id_ed25519", "/run/rehearsal-key")
+
+    def send(self, host: str, source: Path, target: str) -> None:
+        """Copy a text file to a host, where root alone may read it."""
+        command = [str(ROOT / "lab" / "lab"), "ssh", host, f"umask 077; cat > {target}"]
+        text = source.read_text(encoding="utf-8")
+        subprocess.run(command, env=self.environment, input=text, text=True, check=True, timeout=30)
 
     @contextmanager
     def started(self, host: str, *command: str) -> Iterator[Callable[[], str]]:

@@ -165,7 +165,7 @@ async def test_a_damaged_memory_is_ignored(config: Config, zone: Zone, tmp_path:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]
-    monkeypatch.setattr(publish, "_clock", lambda: now[0])
+    monkeypatch.setattr("watcher.clock.boottime", lambda: now[0])
     return now
 
 

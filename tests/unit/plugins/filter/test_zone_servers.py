@@ -8,7 +8,12 @@ from ansible_collections.btmm.fleet.plugins.filter.zone_servers import zone_serv
 
 HOSTVARS = {
     "zone.lan": {"inventory_hostname_short": "zone", "zone_address": "203.0.113.10"},
-    "b": {"inventory_hostname_short": "b", "btmm_label": "Zone2", "zone_address": "203.0.113.11", "zone_address6": "2001:db8::11"},
+    "b": {
+        "inventory_hostname_short": "b",
+        "btmm_label": "Zone2",
+        "zone_address": "203.0.113.11",
+        "zone_address6": "2001:db8::11",
+    },
     "c": {"inventory_hostname_short": "c"},
 }
 SERVERS = zone_servers(["zone.lan", "b"], HOSTVARS, "Bob.members.example")
