@@ -12,10 +12,12 @@ import sys
 from pathlib import Path
 
 from ansible_collections.btmm.fleet.plugins.module_utils import names, sd_notify
+from ansible_collections.btmm.fleet.plugins.module_utils.rendezvous import PROTOCOL
+from ansible_collections.btmm.fleet.plugins.module_utils.tls import server_context
 
 from .errors import RelayError
 from .limits import Limits
-from .server import Relay, server_context
+from .server import Relay
 
 _TELL_S = 60.0
 
@@ -46,7 +48,7 @@ async def _async_main(given: argparse.Namespace) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     zone = names.parse_zone(given.zone).to_text(omit_final_dot=True).lower()
     folder = given.credentials
-    context = server_context(folder / "cert.pem", folder / "key.pem", folder / "ca.pem")
+    context = server_context(folder / "cert.pem", folder / "key.pem", folder / "ca.pem", [PROTOCOL])
     relay = Relay(zone, given.port, given.ports, Limits(given.hosts, given.flows, given.bytes))
     watchdog = asyncio.create_task(sd_notify.async_watchdog())
     try:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import ssl
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.btmm.fleet.plugins.module_utils.rendezvous import (
@@ -30,7 +29,7 @@ from .observer import Observer
 from .session import Session
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import ssl
 
     from .limits import Limits
 
@@ -38,7 +37,6 @@ _LOGGER = logging.getLogger(__name__)
 
 OPEN_WITHIN_S = 2.0
 HANDSHAKE_S = 5.0
-PROTOCOL = "btmm-relay"  # ALPN: another service's client is turned away at once
 
 
 class Relay:
@@ -196,18 +194,3 @@ class Relay:
         session.seen[port] = outer(source)
         session.send(Observed(port, *session.seen[port]))
         self._matchmaker.seen(session)
-
-
-def server_context(certificate: Path, key: Path, authority: Path) -> ssl.SSLContext:
-    """Return a context that takes hosts with certificates of the owner CA, over TLS 1.3.
-
-    Raises:
-        OSError: a file can't be read, or is none of ours (`ssl.SSLError`).
-    """
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(authority))
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.set_alpn_protocols([PROTOCOL])
-    context.num_tickets = 0
-    context.load_cert_chain(certificate, key)
-    return context

@@ -12,7 +12,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint
 
 from . import opener
 from .errors import RelayError
-from .portmap import TUNNEL_PORT
+from .portmap.mapping import TUNNEL_PORT
 
 if TYPE_CHECKING:
     import ssl

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 
-PROTOCOL = "btmm-relay"
 NONE_AGAIN_S = 900.0  # a zone without a relay may get one
 
 
@@ -149,7 +148,7 @@ class Rendezvous:
         try:
             context = ssl.create_default_context(cafile=str(self._config.ca))
             context.minimum_version = ssl.TLSVersion.TLSv1_3
-            context.set_alpn_protocols([PROTOCOL])
+            context.set_alpn_protocols([wire.PROTOCOL])
             context.load_cert_chain(certificate, key)
         except OSError as error:
             raise RelayError(f"key or certificate in {certificate.parent.parent} can't be read ({error})") from error

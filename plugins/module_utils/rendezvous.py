@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+PROTOCOL = "btmm-relay"  # for ALPN (RFC 7301): another service's client is turned away at once
 MAX_MESSAGE = 512
 TOKEN_OCTETS = 16
 # As an SPI it would be one, but no ESP packet is that short (RFC 4303 section 2: IV and ICV alone take more). IKE in

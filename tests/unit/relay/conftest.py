@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.unit.relay.owner import Owner
+from tests.certificates import Owner
 
 
 @pytest.fixture(scope="session")

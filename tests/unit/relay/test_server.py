@@ -14,15 +14,31 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from ansible_collections.btmm.fleet.plugins.module_utils import rendezvous as wire
+from ansible_collections.btmm.fleet.plugins.module_utils.tls import server_context
 
 from relay import matchmaker, server, session
 from relay.limits import Limits
-from relay.server import Relay, server_context
-from tests.unit.relay.owner import ZONE, Owner
+from relay.server import Relay
+from tests.certificates import Certificate, Owner
 from tests.unit.relay.samples import ESP
 
 Make = Callable[[], socket.socket]
+ZONE = "bob.members.example"
 LOOPBACK = IPv4Address("127.0.0.1")
+
+
+def serving(owner: Owner) -> ssl.SSLContext:
+    own = owner.server()
+    return server_context(own.certificate, own.key, owner.ca, [wire.PROTOCOL])
+
+
+def calling(owner: Owner, own: Certificate | None) -> ssl.SSLContext:
+    """Return a client's context with a certificate, or with none."""
+    context = ssl.create_default_context(cafile=str(owner.ca))
+    context.set_alpn_protocols([wire.PROTOCOL])
+    if own is not None:
+        context.load_cert_chain(own.certificate, own.key)
+    return context
 
 
 class Host:
@@ -75,7 +91,7 @@ class Site:
     def __init__(self, relay: Relay, owner: Owner, port: int, udp: Make) -> None:
         self.relay = relay
         self.port = port
-        self._owner = owner
+        self.owner = owner
         self._udp = udp
         self._hosts: list[Host] = []
 
@@ -88,7 +104,7 @@ class Site:
         return host
 
     async def register(self, label: str, *, moving: bool = False) -> Host:
-        host = await self.connect(self._owner.client(label))
+        host = await self.connect(calling(self.owner, self.owner.host(label)))
         await host.open(await host.hear_open(), moving=moving)
         return host
 
@@ -100,7 +116,7 @@ class Site:
 @pytest_asyncio.fixture
 async def site(owner: Owner, udp: Make, ports: range) -> AsyncIterator[Site]:
     relay = Relay(ZONE, ports[0], ports[2:], Limits(hosts=3))
-    await relay.async_start(server_context(*owner.issue("zone", "server"), owner.ca))
+    await relay.async_start(serving(owner))
     made = Site(relay, owner, ports[0], udp)
     yield made
     made.close()
@@ -108,7 +124,7 @@ async def site(owner: Owner, udp: Make, ports: range) -> AsyncIterator[Site]:
 
 
 async def test_a_host_learns_where_it_is_seen(site: Site) -> None:
-    host = await site.connect(site._owner.client("imac"))
+    host = await site.connect(calling(site.owner, site.owner.host()))
     message = await host.hear_open()
     assert message.ports == (site.port, site.port + 1)
     assert message.peer == ""
@@ -210,7 +226,7 @@ async def test_flows_outlive_the_relay(site: Site, owner: Owner, ports: range) -
     await site.relay.async_stop()
     assert await imac.ended()
     site.relay = Relay(ZONE, ports[0], ports[2:], Limits())
-    await site.relay.async_start(server_context(*owner.issue("zone", "server"), owner.ca))
+    await site.relay.async_start(serving(owner))
     for host, label, peer, told in ((imac, "imac", "mini", own), (mini, "mini", "imac", other)):
         again = await site.register(label)
         again.udp = host.udp  # the NAT's port is as it was
@@ -246,16 +262,16 @@ async def refused(site: Site, context: ssl.SSLContext) -> bool:
 
 
 async def test_only_hosts_of_the_owner_come_in(site: Site, owner: Owner, tmp_path: Path) -> None:
-    assert await refused(site, owner.client(None))
-    assert await refused(site, owner.client("zone", "server"))
-    assert await refused(site, owner.client("imac", issuer=Owner(tmp_path)))
+    assert await refused(site, calling(owner, None))
+    assert await refused(site, calling(owner, owner.server()))
+    assert await refused(site, calling(owner, Owner(tmp_path).host()))
     await site.register("imac")
 
 
 async def test_hosts_are_bounded(site: Site) -> None:
     for label in ("a", "b", "c"):
         await site.register(label)
-    assert await refused(site, site._owner.client("d"))
+    assert await refused(site, calling(site.owner, site.owner.host("d")))
     await site.register("a")  # back again is no more than before
 
 
