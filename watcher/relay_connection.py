@@ -42,6 +42,9 @@ class FlowOwner(Protocol):
     def flow_opened(self, flow: str, peer: str, port: int) -> None:
         """Note a flow: the peer's label and our port at the relay."""
 
+    def punched(self, remote: Endpoint) -> None:
+        """Note where a peer will call from, for which our NAT was opened."""
+
     def flow_ended(self, flow: str) -> None:
         """Forget a flow."""
 
@@ -91,8 +94,8 @@ class Connection:
         finally:
             self._waiting.pop(message.number, None)
 
-    async def async_run(self, changed: Callable[[], None], registered: Callable[[], None]) -> None:
-        """Read until the end.
+    async def async_run(self, seen: Callable[[], None]) -> None:
+        """Read until the end; call `seen` when the relay saw our outer port, first or anew.
 
         Raises:
             RelayError: always, when the connection ends.
@@ -104,8 +107,7 @@ class Connection:
                     length = wire.message_length(await self._reader.readexactly(2))
                     message = wire.decode(await self._reader.readexactly(length), wire.FROM_RELAY)
                 if self._take(message):
-                    registered()
-                    changed()
+                    seen()
         except TimeoutError as error:
             raise RelayError(f"{self.found.where} is silent") from error
         except (asyncio.IncompleteReadError, OSError) as error:
@@ -133,6 +135,7 @@ class Connection:
                 return self._observe(message)
             case wire.Punch():
                 self._send_udp(opener.KEEPALIVE, message.address, message.port)
+                self._owner.punched(Endpoint(message.address, message.port))
                 self.send(wire.Punched(message.flow))
             case wire.Ready() | wire.Failed():
                 self._answer(message)
@@ -172,9 +175,9 @@ class Connection:
         if len(self._seen) < len(self._own_ports):
             return False
         steady, observed = len(set(self._seen.values())) == 1, next(iter(self._seen.values()))
-        before = self.steady, self.observed and self.observed.address
+        before = self.steady, self.observed
         self.steady, self.observed = steady, observed
-        return before != (steady, observed.address)
+        return before != (steady, observed)
 
     async def _async_open(self, port: int, datagram: bytes) -> None:
         for wait in _REPEATS:

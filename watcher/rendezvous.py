@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import logging
 import ssl
+from collections import deque
 from typing import TYPE_CHECKING
 
 from ansible_collections.btmm.fleet.plugins.module_utils import rendezvous as wire
@@ -31,11 +32,14 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 
+# Seconds.
 NONE_AGAIN_S = 900.0  # a zone without a relay may get one
+REGISTER_S = 1.5  # how long a request waits for the connection
+KEPT_S = 30.0  # a relay that restarts is back sooner: the zone need not be told twice
 
 
 class Rendezvous:
-    """Keeps one control connection. `changed` is called when the relay was reached or lost, or saw us elsewhere."""
+    """Keeps one control connection. `changed` is called when what is to be published of it is another."""
 
     def __init__(self, config: Config, client: Asker, changed: Callable[[], None], send: Sender = opener.send) -> None:
         self._config = config
@@ -46,22 +50,26 @@ class Rendezvous:
         self._running: asyncio.Task[None] | None = None
         self._connection: Connection | None = None
         self._flows: dict[str, tuple[str, int]] = {}  # peer's label and our port at the relay, by the flow's name
-        self._mediated: set[Endpoint] = set()
+        self._mediated: deque[Endpoint] = deque(maxlen=64)
+        self._registered = asyncio.Event()
+        self._relays: tuple[Server, ...] = ()
+        self._mediators: tuple[Server, ...] = ()
+        self._forgetting: asyncio.TimerHandle | None = None
 
     @property
-    def server(self) -> Server | None:
-        """The relay at which this host is registered."""
-        return self._connection.found.server if self._connection else None
+    def relays(self) -> tuple[Server, ...]:
+        """The relay that reaches this host, to be published."""
+        return self._relays
+
+    @property
+    def mediators(self) -> tuple[Server, ...]:
+        """The same, where our NAT maps UDP 4500 to one outer port for everybody (RFC 4787 section 4.1)."""
+        return self._mediators
 
     @property
     def observed(self) -> Endpoint | None:
-        """Where the relay saw our UDP 4500; None while it did not."""
+        """Where the relay sees our UDP 4500; None while it does not."""
         return self._connection.observed if self._connection else None
-
-    @property
-    def can_be_mediated(self) -> bool:
-        """Whether our NAT maps UDP 4500 to one outer port for everybody (RFC 4787 section 4.1)."""
-        return self._connection is not None and self._connection.steady
 
     def rung_of(self, remote: Endpoint) -> str | None:
         """Return "mediated" or "relayed" when a tunnel's other end is there by our doing, else None."""
@@ -75,15 +83,18 @@ class Rendezvous:
 
     async def async_stop(self) -> None:
         """Leave the relay. Flows go on as long as the tunnels in them."""
+        if self._forgetting is not None:
+            self._forgetting.cancel()
         if self._running is not None:
             self._running.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._running
 
-    async def async_restart(self) -> None:
+    def moved(self) -> None:
         """Register again at once, from another address."""
-        await self.async_stop()
-        self.start()
+        if self._running is not None:
+            self._running.cancel()
+            self.start()
 
     async def async_prepare(self, identity: str, way: Way) -> Endpoint:
         """Have the relay make a way to a peer, and return where to call it.
@@ -91,6 +102,10 @@ class Rendezvous:
         Raises:
             TunnelError: there is none; one sentence says why.
         """
+        if self._running is not None:
+            with contextlib.suppress(TimeoutError):  # this host moved just now
+                async with asyncio.timeout(REGISTER_S):
+                    await self._registered.wait()
         connection = self._connection
         if connection is None:
             raise TunnelError(f"no relay of {self._config.zone} is reached: see 'btmm status'")
@@ -103,7 +118,7 @@ class Rendezvous:
             raise TunnelError(f"{identity} can't be {way.rung}: {error}") from error
         endpoint = Endpoint(ready.address or connection.found.address, ready.port)
         if way.rung == wire.MEDIATED:
-            self._mediated.add(endpoint)
+            self.punched(endpoint)
         return endpoint
 
     async def _async_run(self) -> None:
@@ -123,13 +138,33 @@ class Rendezvous:
         """Register at the first relay that answers, and return by RelayError when it is lost."""
         connection = await async_connect(found, self._context(), self, self._send)
         self._connection = connection
+        self._registered.set()
+
+        def seen() -> None:
+            backoff.reset()
+            self._learn(connection)
+
         try:
             for flow, (peer, port) in self._flows.items():
                 connection.send(wire.Resume(flow, peer, port))
-            await connection.async_run(self._changed, backoff.reset)
+            await connection.async_run(seen)
         finally:
-            self._connection = None
             connection.close()
+            if self._connection is connection:
+                self._connection = None
+                self._registered.clear()
+            if self._forgetting is None:
+                self._forgetting = asyncio.get_running_loop().call_later(KEPT_S, self._learn, None)
+
+    def _learn(self, connection: Connection | None) -> None:
+        """Note where we are registered, and how our NAT is."""
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+            self._forgetting = None
+        relays = (connection.found.server,) if connection else ()
+        mediators = relays if connection and connection.steady else ()
+        if (relays, mediators) != (self._relays, self._mediators):
+            self._relays, self._mediators = relays, mediators
             self._changed()
 
     def flow_opened(self, flow: str, peer: str, port: int) -> None:
@@ -137,6 +172,11 @@ class Rendezvous:
         if self._flows.get(flow) != (peer, port):
             self._flows = {name: each for name, each in self._flows.items() if each[0] != peer}
             self._flows[flow] = peer, port
+
+    def punched(self, remote: Endpoint) -> None:
+        """Note where a mediated peer is."""
+        if remote not in self._mediated:
+            self._mediated.append(remote)
 
     def flow_ended(self, flow: str) -> None:
         """Forget a flow."""
