@@ -12,6 +12,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from ansible_collections.btmm.fleet.plugins.module_utils import sd_notify
+from ansible_collections.btmm.fleet.plugins.module_utils.atomic import sweep
 
 from . import config as config_module
 from .digest import digest
@@ -46,6 +47,8 @@ class Daemon:
             AlreadyRunningError: another daemon runs.
         """
         lock = self._lock()
+        for directory in (self._places.run, self._places.state, self._places.shared):
+            sweep(directory)  # after a kill there may be a file without its name
         try:
             await self._async_run()
         finally:

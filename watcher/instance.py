@@ -232,7 +232,11 @@ class Instance:
             _LOGGER.info("reached from outside at %s (mapping: %s)", outer, mapping.method)
         if await self._publisher.async_publish(_reach(link, mapping)):
             _LOGGER.info("published in %s", self._config.zone)
-            self._status.set(published={"time": now(), "outer": outer})
+            self._status.set(
+                published={"time": now(), "outer": outer},
+                updates=self._status.get("updates", 0) + 1,
+                lease_expires=now(self._publisher.lease_s),
+            )
         self._tell("reach", None)
 
     def _still_mapped(self) -> bool:

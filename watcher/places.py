@@ -13,6 +13,7 @@ STATE_ROOT = Path("/var/lib/btmm")
 MAIN_FILE = "watcher.json"
 STATUS_FILE = "status.json"
 LOCK_FILE = "lock"
+METRICS_FILE = "metrics.prom"
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ class Publisher:
         self._known: dict[dns.name.Name, tuple[Record, ...]] = {}
         self._lease = lease.Lease(config.lease_s)
         self._refresh_at: float | None = None
+        self.lease_s = 0  # what the server granted last
 
     def refresh_in(self) -> float | None:
         """Return seconds until the lease has to be refreshed, negative when late; None while nothing is published."""
@@ -96,7 +97,9 @@ class Publisher:
                 lease.ask(message, self._lease)
             answer = await self._client.async_exchange(message)
             if zone == self._config.zone and records:
-                self._refresh_at = clock.boottime() + lease.refresh_after(lease.granted(answer, self._lease))
+                granted = lease.granted(answer, self._lease)
+                self.lease_s = granted.lease_s
+                self._refresh_at = clock.boottime() + lease.refresh_after(granted)
             stored[zone] = self._known[zone] = records
             self._save(stored)
             sent = True

@@ -38,6 +38,9 @@ from ansible_collections.btmm.fleet.plugins.module_utils.names import InvalidNam
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# systemd's names have at most 255 octets; the longest of ours is btmm-credentials@ZONE.service.
+LONGEST = 230
+
 
 def local_names(zone: str) -> dict[str, str]:
     """Return the names by what they are for."""
@@ -45,8 +48,13 @@ def local_names(zone: str) -> dict[str, str]:
         name = parse_zone(zone)
     except InvalidName as error:
         raise AnsibleFilterError(f"{error}; correct btmm_zone") from None
+    text = local.zone_text(name)
+    if len(text) > LONGEST:
+        raise AnsibleFilterError(
+            f"zone '{text[:40]}...' has more than {LONGEST} octets; a unit could not be named for it"
+        )
     return {
-        "zone": local.zone_text(name),
+        "zone": text,
         "link": local.link_name(name),
         "stub": str(local.stub_address(name)),
         "guard": local.guard_table(name),

@@ -30,7 +30,7 @@ def prepare(app: str, build: str) -> None:
         build: what tells one set of sources from any other.
     """
     given = os.environ.get("CACHE_DIRECTORY")
-    directory = Path(given or CACHE_DIR)
+    directory = Path(given) if given else CACHE_DIR / app
     path = directory / f"{app}-{build}.{sys.implementation.cache_tag}.zip"
     if path.exists():
         sys.path.insert(0, str(path))

@@ -64,7 +64,9 @@ WATCHER = App("btmm", "watcher", ("dnspython", "vici"))
 # The zone host has dnspython from its distribution, for the modules that run there.
 SWEEPER = App("btmm-sweep", "sweeper", ())
 RELAY = App("btmm-relay", "relay", ())
-APPS = {app.package: app for app in (WATCHER, SWEEPER, RELAY)}
+# Its own dnspython, since the one of Debian 12 is older than what the mirror was measured with.
+NOTIFIER = App("btmm-notifier", "notifier", ("dnspython",))
+APPS = {app.package: app for app in (WATCHER, SWEEPER, NOTIFIER, RELAY)}
 
 
 class ZipappError(Exception):

@@ -129,6 +129,9 @@ def records(fleet: Fleet) -> Evidence:
         (f"zone.{ZONE}.", "A", "203.0.113.10"),
         (f"_dns-update-tls._tcp.{ZONE}.", "SRV", f"0 0 853 zone.{ZONE}."),
         (f"_dns-query-tls._tcp.{ZONE}.", "SRV", f"0 0 853 zone.{ZONE}."),
+        (f"_dns-llq-tls._tcp.{ZONE}.", "SRV", f"0 0 5533 zone.{ZONE}."),
+        (f"_dns-llq._udp.{ZONE}.", "SRV", f"0 0 5352 zone.{ZONE}."),
+        (f"_dns-push-tls._tcp.{ZONE}.", "SRV", f"0 0 8853 zone.{ZONE}."),
     }
     expected |= {(f"{label}._dns-sd._udp.{ZONE}.", "PTR", f"{ZONE}.") for label in ("b", "db", "r", "dr", "lb")}
     held = zone_records(fleet)

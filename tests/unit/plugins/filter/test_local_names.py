@@ -46,3 +46,11 @@ def test_zones_do_not_meet_on_a_host() -> None:
 def test_what_is_no_zone_is_told() -> None:
     with pytest.raises(AnsibleFilterError, match=r"zone 'home' is not a domain.*btmm_zone"):
         local_names("home")
+
+
+def test_a_zone_that_no_unit_could_be_named_for_is_told() -> None:
+    label = 57 * "a"
+    fits = f"{label}.{label}.{label}.{label[1:]}"
+    assert len(f"btmm-credentials@{local_names(fits)['zone']}.service") == 255
+    with pytest.raises(AnsibleFilterError, match="more than 230 octets"):
+        local_names(f"a{fits}")
