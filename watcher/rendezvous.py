@@ -22,6 +22,7 @@ from .relay_connection import Connection, async_connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from ipaddress import IPv4Address, IPv6Address
 
     from ansible_collections.btmm.fleet.plugins.module_utils.records import Server
 
@@ -54,6 +55,7 @@ class Rendezvous:
         self._registered = asyncio.Event()
         self._relays: tuple[Server, ...] = ()
         self._mediators: tuple[Server, ...] = ()
+        self._seen_at: IPv4Address | IPv6Address | None = None
         self._forgetting: asyncio.TimerHandle | None = None
 
     @property
@@ -163,8 +165,9 @@ class Rendezvous:
             self._forgetting = None
         relays = (connection.found.server,) if connection else ()
         mediators = relays if connection and connection.steady else ()
-        if (relays, mediators) != (self._relays, self._mediators):
-            self._relays, self._mediators = relays, mediators
+        seen_at = connection.observed.address if connection and connection.observed else self._seen_at
+        if (relays, mediators, seen_at) != (self._relays, self._mediators, self._seen_at):
+            self._relays, self._mediators, self._seen_at = relays, mediators, seen_at
             self._changed()
 
     def flow_opened(self, flow: str, peer: str, port: int) -> None:
