@@ -15,10 +15,13 @@ from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateErr
 
 from . import clock, netlink, uplink
 from .backoff import Backoff, is_final
+from .demand import Demand
 from .errors import LinkError, PortMapError, WatcherError, ZoneServerError
+from .follow import Following, PollingFollower
 from .last_known import LastKnown
 from .link import Link
 from .magic import Magic
+from .peers import Locator, Vantage
 from .portmap.mapper import Mapper
 from .portmap.mapping import TUNNEL_PORT
 from .publish import Publisher
@@ -40,6 +43,10 @@ _LOGGER = logging.getLogger(__name__)
 SLEEP_WITHIN_S = 8.0  # `btmm sleep` waits for 10 s, as Apple's daemon held up a suspend at most (`facts` 5.4)
 
 
+GLANCE_AGAIN_S = 1.0  # a cable that flaps is followed at the end of each burst only
+MAP_AGAIN_S = 900.0  # a gateway that maps nothing is asked again, while another way is published
+
+
 class Instance:
     """Holds the parts together; `settled` is set once the first attempt to publish has ended, well or badly."""
 
@@ -50,11 +57,14 @@ class Instance:
         self._client = ZoneClient(config)
         self._publisher = Publisher(config, self._client, places.state)
         self._mapper = Mapper(places.shared, self._gateway_changed)
-        self._tunnels = Tunnels(config, self._peers_changed)
         table = LastKnown(config, places.state)
         self._asker = Remembered(config, self._client, table, lambda since: status.set(last_known=since))
-        self._stub = Stub(Magic(config, self._asker, self._tunnels).async_answer)
-        self._link = Link()
+        self._locator = Locator(config, self._asker, self._vantage)
+        self._tunnels = Tunnels(config, self._locator, self._peers_changed)
+        self._stub = Stub(Magic(config, self._asker, self._locator, self._tunnels).async_answer)
+        self._following = Following(self._locator, self._tunnels.peer_moved)
+        self._demand = Demand(config, self._locator, self._tunnels)
+        self._link = Link(self._demand.packet)
         self._watch: netlink.Watch | None = None
         self._clock: clock.Watch | None = None
         self._reaching: asyncio.Task[None] | None = None
@@ -62,6 +72,8 @@ class Instance:
         self._uplink: Uplink | None = None
         self._mapping: Mapping | None = None
         self._sleeping: asyncio.Task[None] | None = None
+        self._changed_at = 0.0
+        self._map_again_at = math.inf
         self._faults: dict[str, Exception] = {}
         servers = [ip_address(text) for text in config.server.addresses]
         self._toward = next((a for a in servers if isinstance(a, IPv4Address)), uplink.FAR4)
@@ -80,6 +92,7 @@ class Instance:
             last_known=None,
             asleep=False,
             peers=[],
+            follow=PollingFollower.method,
         )
         try:
             await self._stub.async_start(self._config.stub_address, self._config.stub_port)
@@ -90,9 +103,10 @@ class Instance:
         except LinkError as err:
             self._tell("names", err)
         self._asker.start()
+        await self._following.async_use(PollingFollower(self._client, self._following.changed))
         self._tunnels.start()
         self._uplink = uplink.find(self._toward, self._toward6)
-        self._watch = netlink.Watch(self._network_changed)
+        self._watch = netlink.Watch(self._network_changed, self._glance)
         self._clock = clock.Watch(self._leapt)
         self._reaching = asyncio.create_task(self._async_reach())
 
@@ -106,6 +120,8 @@ class Instance:
             self._sleeping.cancel()
         self._mapper.close()
         self._tunnels.stop()
+        self._demand.stop()
+        await self._following.async_stop()
         if self._listing is not None:
             self._listing.cancel()
         await self._stub.async_stop()
@@ -156,6 +172,13 @@ class Instance:
         _LOGGER.info("network changed: %s", _describe(link))
         self._start_over()
 
+    def _glance(self) -> None:
+        """Do not wait for the end of a burst when a new way out is there already; but not for each flap of a cable."""
+        loop = asyncio.get_running_loop()
+        link = uplink.find(self._toward, self._toward6)
+        if link is not None and link != self._uplink and loop.time() - self._changed_at > GLANCE_AGAIN_S:
+            self._network_changed()
+
     def _gateway_changed(self) -> None:
         _LOGGER.info("the gateway announced a change")
         self._start_over()
@@ -175,6 +198,7 @@ class Instance:
 
     def _start_over(self) -> None:
         """Look at the network again, map, publish; connections of before are not trusted."""
+        self._changed_at = asyncio.get_running_loop().time()
         if self._sleeping is not None:
             self._sleeping.cancel()
             self._sleeping = None
@@ -182,6 +206,8 @@ class Instance:
         self._uplink = uplink.find(self._toward, self._toward6)
         self._mapping = None
         self._client.drop()
+        # First of all, and not waiting for the rest: what is in use now, and can be called from here.
+        self._tunnels.moved()
         if self._reaching is not None:
             self._reaching.cancel()
         self._reaching = asyncio.create_task(self._async_reach())
@@ -208,36 +234,55 @@ class Instance:
         return min(
             math.inf if refresh is None else clock.boottime() + refresh,
             math.inf if renew_at is None else renew_at,
+            self._map_again_at,
         )
 
     async def _async_map_and_publish(self) -> None:
         link = self._uplink
         if link is None:
             raise PortMapError(f"no route leads to the zone server {self._toward}: check the network")
+        self._map_again_at = math.inf
+        failure: PortMapError | None = None
         try:
-            mapping = await self._mapper.async_obtain(link)
-        except PortMapError:
+            self._mapping = await self._mapper.async_obtain(link)
+        except PortMapError as err:
+            failure = err
             if not self._still_mapped():
                 self._mapping = None
-                self._status.set(outer=None, mapping=None)
-                # An address in the zone that leads nowhere costs every peer a time-out.
-                with contextlib.suppress(ZoneServerError, UpdateError):
-                    if await self._publisher.async_withdraw():
-                        _LOGGER.info("withdrawn from the zone, since no mapping can be had")
-            raise
-        self._mapping = mapping
-        outer = f"{mapping.outer.address}:{mapping.outer.port}"
-        gateway = None if mapping.method == "none" else str(link.gateway)
-        if self._status.set(outer=outer, mapping={"method": mapping.method, "gateway": gateway}):
-            _LOGGER.info("reached from outside at %s (mapping: %s)", outer, mapping.method)
-        if await self._publisher.async_publish(_reach(link, mapping)):
+        await self._async_publish(link, self._mapping, failure)
+
+    async def _async_publish(self, link: Uplink, mapping: Mapping | None, failure: PortMapError | None) -> None:
+        """Publish what ways there are; with none to be reached from outside, tell why."""
+        reach = _reach(link, mapping)
+        outer = str(reach.direct[0]) if reach.direct else None
+        how = None
+        if mapping is not None:
+            how = {"method": mapping.method, "gateway": None if mapping.method == "none" else str(link.gateway)}
+        nat = failure.nat if failure is not None else "nat" if link.behind_nat else "none"
+        if self._status.set(outer=outer, mapping=how, nat=nat) and outer:
+            _LOGGER.info("reached from outside at %s (mapping: %s)", outer, mapping.method if mapping else "no")
+        if reach == Reach():
+            # An address in the zone that leads nowhere costs every peer a time-out.
+            with contextlib.suppress(ZoneServerError, UpdateError):
+                if await self._publisher.async_withdraw():
+                    _LOGGER.info("withdrawn from the zone, since nothing leads here")
+        elif await self._publisher.async_publish(reach):
             _LOGGER.info("published in %s", self._config.zone)
             self._status.set(
                 published={"time": now(), "outer": outer},
                 updates=self._status.get("updates", 0) + 1,
                 lease_expires=now(self._publisher.lease_s),
             )
+        if failure is not None:
+            if not (reach.direct or reach.mediators or reach.relays):
+                raise failure
+            _LOGGER.info("no IPv4 mapping: %s", failure)
+            self._map_again_at = clock.boottime() + MAP_AGAIN_S
         self._tell("reach", None)
+
+    def _vantage(self) -> Vantage:
+        outer = self._mapping.outer.address if self._mapping else None
+        return Vantage(self._uplink, outer if isinstance(outer, IPv4Address) else None)
 
     def _still_mapped(self) -> bool:
         expires_at = self._mapping.expires_at if self._mapping else None
@@ -261,19 +306,29 @@ class Instance:
 
     async def _async_list(self) -> None:
         tunnels = await self._tunnels.async_list()
+        labels = (self._locator.label_of(tunnel.identity) for tunnel in tunnels)
+        self._following.tunnels(frozenset(label for label in labels if label))
         self._status.set(
             peers=[
-                {"name": t.identity, "address": t.address, "outer": t.remote, "connection": t.connection}
+                {
+                    "name": t.identity,
+                    "address": t.address,
+                    "outer": str(t.remote),
+                    "connection": t.connection,
+                    "rung": self._tunnels.rung(t),
+                }
                 for t in tunnels
             ]
         )
 
 
-def _reach(link: Uplink, mapping: Mapping) -> Reach:
+def _reach(link: Uplink, mapping: Mapping | None) -> Reach:
+    direct = [mapping.outer] if mapping is not None else []
+    if link.address6 is not None:
+        direct.append(Endpoint(link.address6, TUNNEL_PORT))
     # Behind a NAT the own address is a way, too: for peers on the same LAN, whom the router may not send back in.
-    own = link.address
-    inner = Endpoint(own, TUNNEL_PORT) if own is not None and mapping.outer.address != own else None
-    return Reach(direct=(mapping.outer,), lan=inner)
+    lan = Endpoint(link.address, TUNNEL_PORT) if link.address is not None and link.behind_nat else None
+    return Reach(direct=tuple(direct), lan=lan)
 
 
 def _describe(link: Uplink | None) -> str:
