@@ -22,10 +22,11 @@ DEBOUNCE_S = 0.1  # a DHCP client or a re-plug makes a burst of messages
 
 
 class Watch:
-    """Calls `changed` once, 100 ms after the first message of a burst."""
+    """Calls `glance` at each message, and `changed` once, 100 ms after the first message of a burst."""
 
-    def __init__(self, changed: Callable[[], None]) -> None:
+    def __init__(self, changed: Callable[[], None], glance: Callable[[], None] = lambda: None) -> None:
         self._changed = changed
+        self._glance = glance
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
@@ -50,6 +51,7 @@ class Watch:
                 continue
         if self._timer is None:
             self._timer = self._loop.call_later(DEBOUNCE_S, self._fire)
+        self._glance()
 
     def _fire(self) -> None:
         self._timer = None

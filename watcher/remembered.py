@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import dns.message
 import dns.name
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from .config import Config
     from .last_known import LastKnown
+    from .peers import Asker
 
     Question = tuple[Name, RdataType]
 
@@ -41,13 +42,6 @@ _PAUSE_S = 0.02  # between two questions of the look round: it is in no hurry
 MAX_HOSTS = 256
 
 _A, _AAAA, _PTR, _SRV, _TXT = (getattr(dns.rdatatype, kind) for kind in ("A", "AAAA", "PTR", "SRV", "TXT"))
-
-
-class Asker(Protocol):
-    """Who answers questions about the zone."""
-
-    async def async_exchange(self, message: Message) -> Message:
-        """Return the verified answer."""
 
 
 class Remembered:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import dns.asyncquery
 import dns.message
+import dns.opcode
 import pytest
 from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint
 from ansible_collections.btmm.fleet.plugins.module_utils.update import BadKey
 
-from watcher import clock, netlink, sleep, tunnels, uplink
+from watcher import charon, clock, netlink, sleep, uplink
 from watcher import instance as instance_module
 from watcher.clock import Leap, boottime
 from watcher.daemon import Daemon
@@ -53,13 +54,15 @@ class World:
     async def async_exchange(self, message: Message) -> Message:
         if self.bad_key:
             raise BadKey("the zone server has another secret")
+        if message.opcode() == dns.opcode.QUERY:
+            return dns.message.make_response(message)  # the zone has no relay
         self.updates.append(str(message))
         return message
 
     def drop(self) -> None:
         pass
 
-    def watch(self, changed: Callable[[], None]) -> World:
+    def watch(self, changed: Callable[[], None], *_: object) -> World:
         """Stand in for rtnetlink: the test calls `changed`."""
         self.changed = changed
         return self
@@ -116,7 +119,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(netlink, "Watch", world.watch)
     monkeypatch.setattr(clock, "Watch", world.watch_clock)
     monkeypatch.setattr(uplink, "find", lambda *_: world.link)
-    monkeypatch.setattr(tunnels, "VICI_SOCKET", str(tmp_path / "no-charon"))
+    monkeypatch.setattr(charon, "SOCKET", str(tmp_path / "no-charon"))
     return world
 
 
