@@ -129,10 +129,10 @@ class Tunnels:
         if held and not peer.ways:
             # It called us, and nothing says where it could be called. Charon will see whether it lives.
             return "found"
-        await self._async_open(peer, SETUP_S)
+        await self._async_open(peer, SETUP_S, again=bool(held))
         return "opened"
 
-    async def _async_open(self, peer: Peer, last_s: float) -> None:
+    async def _async_open(self, peer: Peer, last_s: float, *, again: bool = False) -> None:
         """Call the peer by one way after the other; what tunnels there were to it are dropped."""
         if not peer.ways:
             raise TunnelError(f"{peer.identity} publishes no way that leads there from here: see 'btmm status' on it")
@@ -143,7 +143,7 @@ class Tunnels:
             try:
                 at = await self._async_endpoint(peer, way)
                 within_s = last_s if way is order[-1] else min(last_s, NEXT_WAY_S)
-                number = await asyncio.to_thread(self._call, peer, at, within_s)
+                number = await asyncio.to_thread(self._call, peer, at, within_s, again)
             except TunnelError as err:
                 failure = failure or err
             else:
@@ -160,7 +160,7 @@ class Tunnels:
             raise TunnelError(f"{peer.identity} is reached by a relay only, and none is known here")
         return await self._rendezvous.async_prepare(peer.identity, way)
 
-    def _call(self, peer: Peer, at: Endpoint, within_s: float) -> int:
+    def _call(self, peer: Peer, at: Endpoint, within_s: float, again: bool) -> int:
         """Drop what there is, which is dead, and make a tunnel.
 
         In this order, since only who has no other tunnel sends INITIAL_CONTACT (RFC 7296 section 2.4). By it the peer
@@ -171,7 +171,7 @@ class Tunnels:
             before = {tunnel.number for tunnel in _to(charon.established(session, self._config.prefix), peer)}
             for number in before:
                 charon.forget(session, number)
-            charon.call(session, self._config, peer, at, within_s)
+            charon.call(session, self._config, peer, at, within_s, again=again or bool(before))
             after = _to(charon.established(session, self._config.prefix), peer)
             return max((tunnel.number for tunnel in after if tunnel.ours), default=0)
 
@@ -220,7 +220,7 @@ class Tunnels:
         while True:
             if peer.ways:
                 try:
-                    await self._async_open(peer, NEXT_WAY_S)
+                    await self._async_open(peer, NEXT_WAY_S, again=True)
                 except TunnelError as err:
                     _LOGGER.info("the tunnel is not back yet: %s", err)
                 else:
