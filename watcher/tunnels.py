@@ -123,7 +123,8 @@ class Tunnels:
 
     async def _async_ensure(self, peer: Peer) -> str:
         held = _to(await asyncio.to_thread(self._list), peer)
-        if any(min(tunnel.in_s, tunnel.age_s) <= FRESH_S for tunnel in held):
+        # One that the peer has just made it may not have at its own end yet: what we sent at once would be lost.
+        if any(tunnel.in_s <= FRESH_S or (tunnel.ours and tunnel.age_s <= FRESH_S) for tunnel in held):
             return "found"
         if held and await probe.async_alive(self._config.host.ula, peer.ula):
             return "found"
@@ -151,6 +152,9 @@ class Tunnels:
             except TunnelError as err:
                 failure = failure or err
             else:
+                if not number:
+                    await probe.async_alive(self._config.host.ula, peer.ula)
+                    return
                 self._worked[peer.label] = peer.ways, way.rung
                 self._rungs[number] = way.rung
                 return
