@@ -75,14 +75,18 @@ def established(charon: vici.Session, prefix: IPv6Network) -> list[Tunnel]:
     return [tunnel for tunnel in _established(charon) if _is_in(tunnel.address, prefix)]
 
 
-def call(charon: vici.Session, config: Config, peer: Peer, at: Endpoint, timeout_s: float) -> None:
+def call(charon: vici.Session, config: Config, peer: Peer, at: Endpoint, timeout_s: float, *, again: bool) -> None:
     """Make a new IKE SA to a peer, whatever others there are (`reuse_ikesa = no` in the tunnel role's settings).
+
+    ``again``: have the peer drop, by INITIAL_CONTACT, what tunnels it has to us. A first call must not: when both ends
+    call at once, each would drop what the other has just made.
 
     Raises:
         TunnelError: nobody answers there within `timeout_s` seconds, or one side refuses.
     """
     name = f"peer-{peer.identity}"  # a label alone may be in several zones of this host
-    charon.load_conn({name: connection(config, name, peer, at)})
+    # On initiators "no" means to send INITIAL_CONTACT when no other SA is there, and "never" not to.
+    charon.load_conn({name: {**connection(config, name, peer, at), "unique": "no" if again else "never"}})
     timeout = str(round(timeout_s * 1000))
     try:
         _run(charon.initiate({"ike": name, "child": name, "timeout": timeout, "loglevel": "-1"}))
@@ -93,6 +97,10 @@ def call(charon: vici.Session, config: Config, peer: Peer, at: Endpoint, timeout
         raise TunnelError(
             f"no tunnel to {peer.identity} at {at} ({err}): see 'journalctl -u strongswan' here and there"
         ) from err
+    finally:
+        # Else charon might take the peer's next call by it, too, with what is meant for ours. The SA stays.
+        with contextlib.suppress(_command_error()):
+            charon.unload_conn({"name": name})
 
 
 def attempts(charon: vici.Session, end: str) -> list[int]:
@@ -155,9 +163,6 @@ def connection(config: Config, name: str, peer: Peer, at: Endpoint) -> dict[str,
         "local_port": str(TUNNEL_PORT),
         "encap": "yes",
         "mobike": "yes",
-        # Both ends may call at once: with "replace" each end would drop the other's. `converge` chooses instead. An SA
-        # of before a reboot goes all the same, by INITIAL_CONTACT (RFC 7296 section 2.4).
-        "unique": "no",
         "dpd_delay": f"{DPD_S}s",
         "proposals": _IKE_PROPOSALS,
         "local": {

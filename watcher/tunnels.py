@@ -123,18 +123,19 @@ class Tunnels:
 
     async def _async_ensure(self, peer: Peer) -> str:
         held = _to(await asyncio.to_thread(self._list), peer)
-        if any(min(tunnel.in_s, tunnel.age_s) <= FRESH_S for tunnel in held):
+        # One that the peer has just made it may not have at its own end yet: what we sent at once would be lost.
+        if any(tunnel.in_s <= FRESH_S or (tunnel.ours and tunnel.age_s <= FRESH_S) for tunnel in held):
             return "found"
         if held and await probe.async_alive(self._config.host.ula, peer.ula):
             return "found"
         if held and not peer.ways:
             # It called us, and nothing says where it could be called. Charon will see whether it lives.
             return "found"
-        await self._async_open(peer, SETUP_S)
+        await self._async_open(peer, SETUP_S, held)
         return "opened"
 
-    async def _async_open(self, peer: Peer, last_s: float) -> None:
-        """Call the peer by one way after the other; what tunnels there were to it are dropped."""
+    async def _async_open(self, peer: Peer, last_s: float, dead: Iterable[Tunnel]) -> None:
+        """Call the peer by one way after the other; the `dead` tunnels to it are dropped."""
         if not peer.ways:
             raise TunnelError(f"{peer.identity} publishes no way that leads there from here: see 'btmm status' on it")
         # What worked last goes first: a way that leads nowhere costs more than a second each time. With other ways than
@@ -142,14 +143,18 @@ class Tunnels:
         ways, worked = self._worked.get(peer.label, ((), ""))
         order = sorted(peer.ways, key=lambda way: ways == peer.ways and way.rung != worked)
         failure: Exception | None = None
+        numbers = frozenset(tunnel.number for tunnel in dead)
         for way in order:
             try:
                 at = await self._async_endpoint(peer, way)
                 within_s = last_s if way is order[-1] else min(last_s, NEXT_WAY_S)
-                number = await asyncio.to_thread(self._call, peer, at, within_s)
+                number = await asyncio.to_thread(self._call, peer, at, within_s, numbers)
             except TunnelError as err:
                 failure = failure or err
             else:
+                if not number:
+                    await probe.async_alive(self._config.host.ula, peer.ula)
+                    return
                 self._worked[peer.label] = peer.ways, way.rung
                 self._rungs[number] = way.rung
                 return
@@ -163,8 +168,8 @@ class Tunnels:
             raise TunnelError(f"{peer.identity} is reached by a relay only, and none is known here")
         return await self._rendezvous.async_prepare(peer.identity, way)
 
-    def _call(self, peer: Peer, at: Endpoint, within_s: float) -> int:
-        """Drop what there is, which is dead, and make a tunnel.
+    def _call(self, peer: Peer, at: Endpoint, within_s: float, dead: frozenset[int]) -> int:
+        """Drop what is dead, and make a tunnel, unless the peer has just made one (0); return its number.
 
         In this order, since only who has no other tunnel sends INITIAL_CONTACT (RFC 7296 section 2.4). By it the peer
         drops its own end of the old ones at once; else it would go on sending there, seen when MOBIKE had just rekeyed
@@ -172,9 +177,11 @@ class Tunnels:
         """
         with charon.session(within_s + 1) as session:
             before = {tunnel.number for tunnel in _to(charon.established(session, self._config.prefix), peer)}
+            if before - dead:
+                return 0
             for number in before:
                 charon.forget(session, number)
-            charon.call(session, self._config, peer, at, within_s)
+            charon.call(session, self._config, peer, at, within_s, again=bool(dead))
             after = _to(charon.established(session, self._config.prefix), peer)
             return max((tunnel.number for tunnel in after if tunnel.ours), default=0)
 
@@ -227,10 +234,11 @@ class Tunnels:
         wait, longest = _AGAIN_S
         started = asyncio.get_running_loop().time()
         peer = self._locator.peer(label, ula)
+        dead = _to(await self.async_list(), peer) or [tunnel]
         while True:
             if peer.ways:
                 try:
-                    await self._async_open(peer, NEXT_WAY_S)
+                    await self._async_open(peer, NEXT_WAY_S, dead)
                 except TunnelError as err:
                     _LOGGER.info("the tunnel is not back yet: %s", err)
                 else:
@@ -243,8 +251,10 @@ class Tunnels:
             if peer.ways != ways:
                 continue  # it moved, too
             # Charon may have got it back by itself (MOBIKE), and the peer may have called us meanwhile.
-            if _to(await self.async_list(), peer) and await self._async_alive(tunnel):
+            held = _to(await self.async_list(), peer)
+            if held and await self._async_alive(tunnel):
                 return "found"
+            dead += held
             if asyncio.get_running_loop().time() - started > WANTED_S:
                 raise TunnelError(f"{peer.identity} does not answer: the next packet for it is another attempt")
             await asyncio.sleep(wait)

@@ -56,6 +56,7 @@ class Charon:
 
     def __init__(self) -> None:
         self.loaded: dict[str, Any] = {}
+        self.unloaded: dict[str, Any] = {}
         self.sas: list[dict[str, Any]] = []
         self.calls: list[str] = []
         self.deaf: set[str] = set()
@@ -81,6 +82,9 @@ class Charon:
 
     def load_conn(self, connection: dict[str, Any]) -> None:
         self.loaded.update(connection)
+
+    def unload_conn(self, request: dict[str, str]) -> None:
+        self.unloaded[request["name"]] = self.loaded.pop(request["name"])
 
     def initiate(self, request: dict[str, str]) -> Iterator[object]:
         address = self.loaded[request["ike"]]["remote_addrs"][0]
@@ -168,7 +172,8 @@ async def _async_until(condition: Any) -> None:
 
 async def test_what_charon_is_told(rig: Rig) -> None:
     assert await rig.tunnels.async_ensure(IMAC) == "opened"
-    connection = rig.charon.loaded[NAME]
+    connection = rig.charon.unloaded[NAME]
+    assert connection["unique"] == "never"
     assert connection["remote_addrs"] == ["203.0.113.101"]
     assert connection["remote_port"] == "41500"
     assert connection["local_port"] == "4500"
@@ -255,6 +260,8 @@ async def test_after_a_move_every_peer_is_called_whoever_opened_the_tunnel(rig: 
     rig.tunnels.moved()
     await _async_until(lambda: rig.charon.numbers == [2])
     assert rig.charon.calls == ["end 1", "call 203.0.113.101 1200"]
+    # The peer is told to drop what it has of before.
+    assert rig.charon.unloaded[NAME]["unique"] == "no"
 
 
 async def test_after_a_move_a_peer_that_moved_too_is_looked_up_again(rig: Rig) -> None:
