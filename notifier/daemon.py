@@ -17,6 +17,7 @@ from .config import CONFIG_DIR
 from .errors import ConfigError
 from .mirror import Mirror
 from .notified import Listener
+from .push_server import PushServer
 from .status import RUN_DIR, Status
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _LOGGER = logging.getLogger(__name__)
 
 READY_AFTER_S = 10.0  # systemd waits for the zones, but not for ever: a primary that is away comes back
 # The servers, each with the field of `Ports` that is its own.
-SERVICES: tuple[tuple[str, type[Service]], ...] = ()
+SERVICES: tuple[tuple[str, type[Service]], ...] = (("push", PushServer),)
 
 
 class Daemon:

@@ -303,6 +303,7 @@ class Instance:
             _LOGGER.info("published in %s", self._config.zone)
             self._status.set(
                 published={"time": now(), "outer": outer},
+                overwritten=list(self._publisher.overwritten),
                 updates=self._status.get("updates", 0) + 1,
                 lease_expires=now(self._publisher.lease_s),
             )
