@@ -48,7 +48,7 @@ def mapping(fleet: Fleet, host: str) -> dict[str, Any]:
     return value
 
 
-def until(what: str, holds: Callable[[], object], within_s: float = 15) -> float:
+def until(what: str, holds: Callable[[], object], within_s: float = 30) -> float:
     """Wait until something holds, and return after how many seconds it did."""
     started = time.monotonic()
     while not holds():
@@ -83,8 +83,8 @@ def fresh(fleet: Fleet, host: str) -> None:
 @contextmanager
 def filtered(fleet: Fleet, router: str, rules: list[str]) -> Iterator[None]:
     """Let a router pass over some of what its LAN asks it."""
-    table = "table inet e2e { chain input { type filter hook input priority -10; "
-    text = table + "; ".join(f'iifname "lan" {rule}' for rule in rules) + "; } }"
+    lines = "".join(f'iifname "lan" {rule}\n' for rule in rules)
+    text = f"table inet e2e {{\nchain input {{\ntype filter hook input priority -10\n{lines}}}\n}}"
     fleet.on(router, "nft", text)
     try:
         yield
@@ -103,6 +103,13 @@ def told_address(fleet: Fleet, router: str, address: str) -> Iterator[None]:
         fleet.shell(router, f"sed -i /^ext_ip=/d {conf}; systemctl restart lab-miniupnpd")
 
 
+def reboot(fleet: Fleet) -> None:
+    """Have imac's gateway forget its mappings, as a router does that starts; miniupnpd itself leaves them in place."""
+    chains = ("miniupnpd", "prerouting_miniupnpd", "postrouting_miniupnpd")
+    flush = "; ".join(f"nft flush chain inet filter {chain}" for chain in chains)
+    fleet.shell("nat-home", f"systemctl stop lab-miniupnpd; {flush}; systemctl start lab-miniupnpd")
+
+
 @pytest.fixture
 def imac(fleet: Fleet) -> Iterator[Fleet]:
     """Return the fleet; afterwards imac is mapped as at the beginning."""
@@ -113,11 +120,14 @@ def imac(fleet: Fleet) -> Iterator[Fleet]:
 
 def test_pcp_is_asked_first_and_alone(imac: Fleet) -> None:
     path = ROOT / "build" / f"home-{imac.name}.pcap"
+    imac.on("imac", "systemctl", "stop", UNIT)
     with imac.capture("home", path):
         fresh(imac, "imac")
         until("mapped by PCP", lambda: mapping(imac, "imac").get("method") == "pcp")
-    assert packets.count(path, "dst port 5351 and udp[8] == 2") == 1
-    assert not packets.select(path, "dst port 5351 and udp[8] != 2")
+    asked = packets.count(path, "dst port 5351 and udp[8] == 2")
+    assert asked >= 1
+    # NAT-PMP goes beside a repetition only, and on a machine that is quiet there is none.
+    assert packets.count(path, "dst port 5351 and udp[8] != 2") == asked - 1
     assert mapped(imac, "nat-home") == {"192.168.10.10": 4500}
 
 
@@ -145,7 +155,7 @@ def test_upnp_where_5351_is_silent(imac: Fleet, host: str, router: str, wan: str
         until("mapped by UPnP", lambda: mapping(imac, host).get("method") == "upnp")
         assert mapped(imac, router) == {inner: 4500}
         assert published(imac, host) == ({wan}, {4500})
-        assert not imac.shell(host, "pgrep -f portmap.igd || true"), "the child is still there"
+        assert not imac.shell(host, "pgrep -f [p]ortmap.igd || true"), "the child is still there"
         imac.on(host, "systemctl", "stop", UNIT)
         assert mapped(imac, router) == {}
     fresh(imac, host)
@@ -186,24 +196,22 @@ def test_a_nat_that_reboots_with_another_address_is_followed_at_once(imac: Fleet
     try:
         # miniupnpd 2.3.9 maps nothing any more after its address changed (its issues 890, 904), unless it starts anew.
         imac.lab("plug", "nat-home", "wan", NEW_WAN)
-        imac.on("nat-home", "systemctl", "restart", "lab-miniupnpd")
-        seconds = until("published anew", lambda: published(imac, "imac") == ({NEW_WAN}, {4500}), within_s=3)
+        reboot(imac)
+        seconds = until("published anew", lambda: published(imac, "imac") == ({NEW_WAN}, {4500}), within_s=5)
         assert mapped(imac, "nat-home") == {"192.168.10.10": 4500}
         proof.fetch(imac, "macbook", "imac")
         print(f"published {seconds:.2f} s after the gateway was back")
     finally:
         imac.lab("plug", "nat-home", "wan", "203.0.113.101")
-        imac.on("nat-home", "systemctl", "restart", "lab-miniupnpd")
-    until("published again", lambda: published(imac, "imac") == ({"203.0.113.101"}, {4500}), within_s=3)
+        reboot(imac)
+    until("published again", lambda: published(imac, "imac") == ({"203.0.113.101"}, {4500}), within_s=5)
 
 
 def test_a_table_that_was_emptied_is_filled_at_once(imac: Fleet) -> None:
     """The address stays, the epoch goes on (system_uptime=yes): only the announcement tells."""
     until("mapped", lambda: mapped(imac, "nat-home") == {"192.168.10.10": 4500})
-    imac.on("nat-home", "systemctl", "stop", "lab-miniupnpd")
-    assert mapped(imac, "nat-home") == {}
-    imac.on("nat-home", "systemctl", "start", "lab-miniupnpd")
-    until("mapped again", lambda: mapped(imac, "nat-home") == {"192.168.10.10": 4500}, within_s=3)
+    reboot(imac)
+    until("mapped again", lambda: mapped(imac, "nat-home") == {"192.168.10.10": 4500}, within_s=5)
 
 
 def test_the_mapping_goes_when_the_daemon_stops(imac: Fleet) -> None:

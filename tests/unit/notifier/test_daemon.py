@@ -213,7 +213,7 @@ def test_the_file_that_is_installed_runs(tmp_path: Path, manager: socket.socket)
 
 def test_what_it_cannot_begin_with_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--config", str(tmp_path / "none"), "--run", str(tmp_path)]
-    assert cli.main([*arguments, "serve"]) == 1
+    assert cli.main([*arguments, "serve"]) == os.EX_CONFIG
     assert "daemon.json does not exist: run the role notifier" in capsys.readouterr().err
     assert cli.main([*arguments, "status"]) == 3
     assert cli.main([*arguments, "wait", "--timeout", "0"]) == 1
