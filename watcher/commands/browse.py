@@ -62,15 +62,15 @@ def _safe(text: str) -> str:
 
 
 def _browse(zone: str, kind: str | None) -> list[dict[str, Any]] | None:
+    from ansible_collections.btmm.fleet.plugins.module_utils import names  # noqa: PLC0415
     from ansible_collections.btmm.fleet.plugins.module_utils.browse import browse  # noqa: PLC0415
     from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError  # noqa: PLC0415
 
     from .local import ask  # noqa: PLC0415
 
     try:
-        exchange, apex = ask(zone)
-        with exchange:
-            found = browse(exchange, apex, addresses=False)
+        with ask(zone) as exchange:
+            found = browse(exchange, names.parse_zone(zone), addresses=False)
     except UpdateError as err:
         status = read_status(zone)
         why = not_running(zone) if status is None else status.get("error") or f"{zone} can't be browsed: {err}"
