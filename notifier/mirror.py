@@ -110,6 +110,12 @@ class Mirror:
         secondary.notice(notice.serial, signed=notice.signed)
         return True
 
+    def check(self, zone: Name) -> None:
+        """Ask the primary soon whether it has something new, as an unsigned NOTIFY would have us do."""
+        secondary = self._zones.get(folded(zone))
+        if secondary is not None:
+            secondary.notice(None, signed=False)
+
     async def async_stop(self) -> None:
         """Forget all zones and close the connections."""
         tasks = tuple(self._tasks.values())

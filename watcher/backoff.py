@@ -31,6 +31,7 @@ class Backoff:
     def next(self, error: Exception) -> float:
         """Return seconds to wait after `error`: grown, capped, and spread by +-25 % so that a fleet does not march."""
         first, factor, cap = _RARELY if is_final(error) else _SOON
-        wait = min(first * factor**self._failures, cap)
+        # A gateway may say how long the same question would be refused (RFC 6887 section 7.4).
+        wait = max(min(first * factor**self._failures, cap), getattr(error, "retry_after_s", 0.0))
         self._failures += 1
         return wait * random.uniform(0.75, 1.25)  # noqa: S311 - spread, not secrecy

@@ -12,11 +12,13 @@ import signal
 from typing import TYPE_CHECKING
 
 from ansible_collections.btmm.fleet.plugins.module_utils import sd_notify
+from ansible_collections.btmm.fleet.plugins.module_utils.atomic import sweep
 
 from . import config as config_module
 from .digest import digest
 from .errors import AlreadyRunningError, ConfigError
 from .instance import Instance
+from .places import LOCK_FILE
 from .status import Status
 
 if TYPE_CHECKING:
@@ -27,8 +29,6 @@ _LOGGER = logging.getLogger(__name__)
 READY_AFTER_S = 10.0  # systemd waits for the first publication, but not for ever: names of peers work without it
 STOP_WITHIN_S = 3.0
 
-LOCK = "lock"
-
 
 class Daemon:
     """Runs one instance at a time, a new one after each SIGHUP."""
@@ -38,6 +38,7 @@ class Daemon:
         self._status = Status(places.run)
         self._stop = asyncio.Event()
         self._reload = asyncio.Event()
+        self._instance: Instance | None = None
 
     async def async_run(self) -> None:
         """Run until SIGTERM or SIGINT.
@@ -46,13 +47,15 @@ class Daemon:
             AlreadyRunningError: another daemon runs.
         """
         lock = self._lock()
+        for directory in (self._places.run, self._places.state, self._places.shared):
+            sweep(directory)  # after a kill there may be a file without its name
         try:
             await self._async_run()
         finally:
             os.close(lock)
 
     def _lock(self) -> int:
-        path = self._places.run / LOCK
+        path = self._places.run / LOCK_FILE
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -61,24 +64,22 @@ class Daemon:
             raise AlreadyRunningError(f"another daemon holds {path}: one is enough for a zone") from None
         return descriptor
 
-    def _others_run(self) -> bool:
-        """Whether another zone's daemon runs on this host, which is reached by the same mapping."""
-        own = self._places.run / LOCK
-        for path in own.parent.parent.glob(f"*/{LOCK}"):
-            with contextlib.suppress(OSError), path.open() as lock:
-                if path == own:
-                    continue
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    return True
-        return False
+    def _sleep(self) -> None:
+        if self._instance is not None:
+            self._instance.sleep()
+
+    def _wake(self) -> None:
+        if self._instance is not None:
+            self._instance.wake()
 
     async def _async_run(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+        # From `btmm sleep` and `btmm resume`, which systemd runs around a suspend.
+        loop.add_signal_handler(signal.SIGUSR1, self._sleep)
+        loop.add_signal_handler(signal.SIGUSR2, self._wake)
         alive = loop.create_task(sd_notify.async_watchdog())
         ready = loop.call_later(READY_AFTER_S, sd_notify.send, "READY=1")
         try:
@@ -101,7 +102,7 @@ class Daemon:
             sd_notify.send("READY=1")
             await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
             return
-        instance = Instance(config, self._status, self._places)
+        instance = self._instance = Instance(config, self._status, self._places)
         try:
             await instance.async_start()
             settled = asyncio.create_task(instance.settled.wait())
@@ -111,11 +112,12 @@ class Daemon:
             await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
             settled.cancel()
         finally:
+            self._instance = None
             if self._stop.is_set():
                 sd_notify.send("STOPPING=1")
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(STOP_WITHIN_S):
-                        await instance.async_withdraw(keep_mapping=self._others_run())
+                        await instance.async_withdraw()
             await instance.async_stop()
             for task in ended:
                 task.cancel()

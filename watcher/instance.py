@@ -7,19 +7,26 @@ import asyncio
 import contextlib
 import logging
 import math
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
-from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint, Reach
+from ansible_collections.btmm.fleet.plugins.module_utils.records import Reach
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 
-from . import netlink, uplink
+from . import clock, netlink, uplink
 from .backoff import Backoff, is_final
+from .demand import Demand
 from .errors import LinkError, PortMapError, WatcherError, ZoneServerError
+from .follow import Following, PollingFollower
+from .last_known import LastKnown
 from .link import Link
 from .magic import Magic
-from .portmap import TUNNEL_PORT, PortMapper
+from .peers import Locator, Vantage
+from .portmap.mapper import Mapper
 from .publish import Publisher
+from .reach import best_rung, by_ways
+from .remembered import Remembered
+from .rendezvous import Rendezvous
 from .status import now
 from .stub import Stub
 from .tunnels import Tunnels
@@ -28,14 +35,17 @@ from .zone_client import ZoneClient
 if TYPE_CHECKING:
     from .config import Config
     from .places import Places
-    from .portmap import Mapping
+    from .portmap.mapping import Mapping
     from .status import Status
     from .uplink import Uplink
 
 _LOGGER = logging.getLogger(__name__)
 
-# Seconds. The event loop's clock stands still while the host sleeps, and the lease goes on: how soon it is seen.
-LOOK_S = 60.0
+SLEEP_WITHIN_S = 8.0  # `btmm sleep` waits for 10 s, as Apple's daemon held up a suspend at most (`facts` 5.4)
+
+
+GLANCE_AGAIN_S = 1.0  # a cable that flaps is followed at the end of each burst only
+MAP_AGAIN_S = 900.0  # a gateway that maps nothing is asked again, while another way is published
 
 
 class Instance:
@@ -47,18 +57,32 @@ class Instance:
         self._status = status
         self._client = ZoneClient(config)
         self._publisher = Publisher(config, self._client, places.state)
-        self._mapper = PortMapper(places.shared)
-        self._tunnels = Tunnels(config, self._peers_changed)
-        self._stub = Stub(Magic(config, self._client, self._tunnels).async_answer)
-        self._link = Link()
+        self._mapper = Mapper(places.shared, self._gateway_changed)
+        table = LastKnown(config, places.state)
+        self._asker = Remembered(config, self._client, table, lambda since: status.set(last_known=since))
+        self._locator = Locator(config, self._asker, self._vantage)
+        self._rendezvous = Rendezvous(config, self._asker, self._relay_changed)
+        self._tunnels = Tunnels(config, self._locator, self._peers_changed, self._rendezvous)
+        self._stub = Stub(Magic(config, self._asker, self._locator, self._tunnels).async_answer)
+        self._following = Following(self._locator, self._tunnels.peer_moved)
+        self._demand = Demand(config, self._locator, self._tunnels)
+        self._link = Link(self._demand.packet)
         self._watch: netlink.Watch | None = None
+        self._clock: clock.Watch | None = None
         self._reaching: asyncio.Task[None] | None = None
         self._listing: asyncio.Task[None] | None = None
         self._uplink: Uplink | None = None
         self._mapping: Mapping | None = None
+        self._sleeping: asyncio.Task[None] | None = None
+        self._changed_at = 0.0
+        self._map_again_at = math.inf
+        self._failure: PortMapError | None = None
+        self._publishing = asyncio.Lock()
+        self._republishing: asyncio.Task[None] | None = None
         self._faults: dict[str, Exception] = {}
         servers = [ip_address(text) for text in config.server.addresses]
-        self._toward = next((a for a in servers if isinstance(a, IPv4Address)), IPv4Address("192.0.2.1"))
+        self._toward = next((a for a in servers if isinstance(a, IPv4Address)), uplink.FAR4)
+        self._toward6 = next((a for a in servers if isinstance(a, IPv6Address)), uplink.FAR6)
 
     async def async_start(self) -> None:
         """Start everything; what fails is in the status, and does not stop the rest."""
@@ -70,7 +94,10 @@ class Instance:
             outer=None,
             mapping=None,
             names=None,
+            last_known=None,
+            asleep=False,
             peers=[],
+            follow=PollingFollower.method,
         )
         try:
             await self._stub.async_start(self._config.stub_address, self._config.stub_port)
@@ -80,51 +107,116 @@ class Instance:
             self._status.set(names=via)
         except LinkError as err:
             self._tell("names", err)
+        self._asker.start()
+        await self._following.async_use(PollingFollower(self._client, self._following.changed))
         self._tunnels.start()
-        self._uplink = uplink.find(self._toward)
-        self._watch = netlink.Watch(self._network_changed)
+        self._uplink = uplink.find(self._toward, self._toward6)
+        self._watch = netlink.Watch(self._network_changed, self._glance)
+        self._clock = clock.Watch(self._leapt)
         self._reaching = asyncio.create_task(self._async_reach())
+        self._rendezvous.start()
 
     async def async_stop(self) -> None:
         """Stop everything, leaving zone, mapping and tunnels as they are."""
-        if self._watch is not None:
-            self._watch.close()
+        for watch in (self._watch, self._clock):
+            if watch is not None:
+                watch.close()
         await self._async_halt()
+        if self._sleeping is not None:
+            self._sleeping.cancel()
+        self._mapper.close()
         self._tunnels.stop()
+        self._demand.stop()
+        await self._following.async_stop()
+        await self._rendezvous.async_stop()
         if self._listing is not None:
             self._listing.cancel()
         await self._stub.async_stop()
+        self._asker.stop()
         self._link.close()
         self._client.drop()
 
-    async def async_withdraw(self, *, keep_mapping: bool) -> None:
-        """Take the host out of the zone, then close the mapping (RFC 6281 section 3; `facts` 3.2, tear-down).
-
-        ``keep_mapping``: another zone of this host is still reached by it.
-        """
+    async def async_withdraw(self) -> None:
+        """Take the host out of the zone, then close the mapping (RFC 6281 section 3; `facts` 3.2, tear-down)."""
         await self._async_halt()
         try:
             if await self._publisher.async_withdraw():
                 _LOGGER.info("withdrawn from the zone")
         except (ZoneServerError, UpdateError) as err:
             _LOGGER.warning("not withdrawn: %s", err)
-        if self._uplink is not None and self._mapping is not None and not keep_mapping:
-            await self._mapper.async_release(self._uplink)
+        await self._mapper.async_release()
+
+    def sleep(self) -> None:
+        """Leave the zone before the host sleeps, when nobody answers for it (`facts` 5.4); `wake` ends it."""
+        if self._sleeping is None:
+            _LOGGER.info("going to sleep")
+            self._sleeping = asyncio.create_task(self._async_sleep())
+
+    def wake(self) -> None:
+        """Come back, as after a change of the network."""
+        if self._sleeping is not None:
+            _LOGGER.info("awake")
+            self._start_over()
+
+    async def _async_sleep(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SLEEP_WITHIN_S):
+                await self.async_withdraw()
+        self._client.drop()
+        self._mapping = None
+        self._status.set(outer=None, mapping=None, published=None, asleep=True)
 
     async def _async_halt(self) -> None:
-        if self._reaching is not None:
-            self._reaching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._reaching
+        for task in (self._republishing, self._reaching):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
 
     def _network_changed(self) -> None:
-        link = uplink.find(self._toward)
-        if link == self._uplink:
+        link = uplink.find(self._toward, self._toward6)
+        if link == self._uplink or self._sleeping is not None:
             return
         _LOGGER.info("network changed: %s", _describe(link))
-        self._uplink = link
+        self._start_over()
+
+    def _glance(self) -> None:
+        """Do not wait for the end of a burst when a new way out is there already; but not for each flap of a cable."""
+        loop = asyncio.get_running_loop()
+        link = uplink.find(self._toward, self._toward6)
+        if link is not None and link != self._uplink and loop.time() - self._changed_at > GLANCE_AGAIN_S:
+            self._network_changed()
+
+    def _gateway_changed(self) -> None:
+        _LOGGER.info("the gateway announced a change")
+        self._start_over()
+
+    def _leapt(self, leap: clock.Leap) -> None:
+        if abs(leap.set_s) >= clock.LEAP_S:
+            _LOGGER.info(
+                "the time of day was set %s by %.0f s", "forward" if leap.set_s > 0 else "back", abs(leap.set_s)
+            )
+            self._publisher.doubt()  # the trace of the lease bears the time of before
+        if leap.slept_s >= clock.LEAP_S:
+            _LOGGER.info("slept for %.0f s", leap.slept_s)
+            self._mapper.doubt()
+            self._publisher.doubt()
+        if self._sleeping is None or leap.slept_s >= clock.LEAP_S:
+            self._start_over()
+
+    def _start_over(self) -> None:
+        """Look at the network again, map, publish; connections of before are not trusted."""
+        self._changed_at = asyncio.get_running_loop().time()
+        if self._sleeping is not None:
+            self._sleeping.cancel()
+            self._sleeping = None
+            self._status.set(asleep=False)
+        self._uplink = uplink.find(self._toward, self._toward6)
         self._mapping = None
         self._client.drop()
+        self._rendezvous.moved()
+        # First of all, and not waiting for the rest: what is in use now, and can be called from here.
+        self._tunnels.moved()
         if self._reaching is not None:
             self._reaching.cancel()
         self._reaching = asyncio.create_task(self._async_reach())
@@ -142,46 +234,93 @@ class Instance:
             else:
                 backoff.reset()
                 self.settled.set()
-                while (left := self._renew_in()) > 0:  # noqa: ASYNC110 - what is waited for is a time of day
-                    await asyncio.sleep(min(left, LOOK_S))
+                await clock.async_sleep_until(self._renew_at())
 
-    def _renew_in(self) -> float:
-        """Return seconds until mapping or lease have to be renewed, whichever is first."""
+    def _renew_at(self) -> float:
+        """Return when mapping or lease have to be renewed, whichever is first, in seconds of `clock.boottime`."""
         refresh = self._publisher.refresh_in()
         renew_at = self._mapping.renew_at if self._mapping else None
         return min(
-            math.inf if refresh is None else refresh,
-            math.inf if renew_at is None else renew_at - asyncio.get_running_loop().time(),
+            math.inf if refresh is None else clock.boottime() + refresh,
+            math.inf if renew_at is None else renew_at,
+            self._map_again_at,
         )
 
     async def _async_map_and_publish(self) -> None:
         link = self._uplink
         if link is None:
-            raise PortMapError(f"no IPv4 route leads to the zone server {self._toward}: check the network")
+            raise PortMapError(f"no route leads to the zone server {self._toward}: check the network")
+        self._map_again_at = math.inf
         try:
-            mapping = await self._mapper.async_obtain(link)
-        except PortMapError:
+            self._mapping = await self._mapper.async_obtain(link)
+            self._failure = None
+        except PortMapError as err:
+            self._failure = err
             if not self._still_mapped():
                 self._mapping = None
-                self._status.set(outer=None, mapping=None)
-                # An address in the zone that leads nowhere costs every peer a time-out.
-                with contextlib.suppress(ZoneServerError, UpdateError):
-                    if await self._publisher.async_withdraw():
-                        _LOGGER.info("withdrawn from the zone, since no mapping can be had")
-            raise
-        self._mapping = mapping
-        outer = f"{mapping.outer.address}:{mapping.outer.port}"
-        gateway = str(link.gateway) if mapping.renew_at is not None else None
-        if self._status.set(outer=outer, mapping={"method": mapping.method, "gateway": gateway}):
-            _LOGGER.info("reached from outside at %s (mapping: %s)", outer, mapping.method)
-        if await self._publisher.async_publish(_reach(link, mapping)):
+        async with self._publishing:
+            await self._async_publish(link)
+
+    def _relay_changed(self) -> None:
+        """The relay grants something, or no longer does: tell the zone, whatever the gateway does meanwhile."""
+        if self._sleeping is None and (self._republishing is None or self._republishing.done()):
+            self._republishing = asyncio.create_task(self._async_republish())
+
+    async def _async_republish(self) -> None:
+        async with self._publishing:
+            link = self._uplink
+            try:
+                if link is not None:
+                    await self._async_publish(link)
+            except (WatcherError, UpdateError) as err:
+                self._tell("reach", err)
+            else:
+                self.settled.set()
+
+    async def _async_publish(self, link: Uplink) -> None:
+        """Publish what ways there are; with none to be reached from outside, tell why."""
+        mapping, failure = self._mapping, self._failure
+        observed = self._rendezvous.observed
+        if mapping is not None and observed is not None and isinstance(observed.address, IPv4Address):
+            wrong = mapping.differs_from(observed.address)
+            if wrong is not None:
+                mapping, failure = None, wrong
+        reach = by_ways(link, mapping, self._rendezvous)
+        outer = str(reach.direct[0]) if reach.direct else None
+        how = None
+        if mapping is not None:
+            how = {"method": mapping.method, "gateway": None if mapping.method == "none" else str(link.gateway)}
+        nat = failure.nat if failure is not None else "nat" if link.behind_nat else "none"
+        relay = reach.relays[0].name.to_text(omit_final_dot=True) if reach.relays else None
+        if self._status.set(outer=outer, mapping=how, nat=nat, rung=best_rung(reach), relay=relay) and outer:
+            _LOGGER.info("reached from outside at %s (mapping: %s)", outer, mapping.method if mapping else "no")
+        if reach == Reach():
+            # An address in the zone that leads nowhere costs every peer a time-out.
+            with contextlib.suppress(ZoneServerError, UpdateError):
+                if await self._publisher.async_withdraw():
+                    _LOGGER.info("withdrawn from the zone, since nothing leads here")
+        elif await self._publisher.async_publish(reach):
             _LOGGER.info("published in %s", self._config.zone)
-            self._status.set(published={"time": now(), "outer": outer})
+            self._status.set(
+                published={"time": now(), "outer": outer},
+                overwritten=list(self._publisher.overwritten),
+                updates=self._status.get("updates", 0) + 1,
+                lease_expires=now(self._publisher.lease_s),
+            )
+        if failure is not None:
+            if not (reach.direct or reach.mediators or reach.relays):
+                raise failure
+            _LOGGER.info("no IPv4 mapping: %s", failure)
+            self._map_again_at = clock.boottime() + MAP_AGAIN_S
         self._tell("reach", None)
+
+    def _vantage(self) -> Vantage:
+        outer = self._mapping.outer.address if self._mapping else None
+        return Vantage(self._uplink, outer if isinstance(outer, IPv4Address) else None)
 
     def _still_mapped(self) -> bool:
         expires_at = self._mapping.expires_at if self._mapping else None
-        return expires_at is not None and expires_at > asyncio.get_running_loop().time()
+        return expires_at is not None and expires_at > clock.boottime()
 
     def _tell(self, part: str, err: Exception | None) -> None:
         """Note that a part works or why it does not; the status shows the first fault, the log every new one."""
@@ -201,18 +340,20 @@ class Instance:
 
     async def _async_list(self) -> None:
         tunnels = await self._tunnels.async_list()
+        labels = (self._locator.label_of(tunnel.identity) for tunnel in tunnels)
+        self._following.tunnels(frozenset(label for label in labels if label))
         self._status.set(
             peers=[
-                {"name": t.identity, "address": t.address, "outer": t.remote, "connection": t.connection}
+                {
+                    "name": t.identity,
+                    "address": t.address,
+                    "outer": str(t.remote),
+                    "connection": t.connection,
+                    "rung": self._tunnels.rung(t),
+                }
                 for t in tunnels
             ]
         )
-
-
-def _reach(link: Uplink, mapping: Mapping) -> Reach:
-    # Behind a NAT the own address is a way, too: for peers on the same LAN, whom the router may not send back in.
-    inner = Endpoint(link.address, TUNNEL_PORT) if mapping.outer.address != link.address else None
-    return Reach(direct=(mapping.outer,), lan=inner)
 
 
 def _describe(link: Uplink | None) -> str:

@@ -14,10 +14,15 @@ from typing import TYPE_CHECKING
 from .errors import LinkError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .config import Config
 
 MTU = 1280  # the least that IPv6 allows (RFC 8200 section 5): fits every outer path
+TABLE = "220"  # charon.routing_table by default
 TUN_DEVICE = Path("/dev/net/tun")
+
+_AT_ONCE = 64  # packets read before others have their turn
 
 _TUNSETIFF = 0x400454CA
 _IFF_TUN_NO_PI = 0x0001 | 0x1000
@@ -26,7 +31,8 @@ _IFF_TUN_NO_PI = 0x0001 | 0x1000
 class Link:
     """Lives as long as the process: when it goes, the kernel removes the link, and resolved forgets its settings."""
 
-    def __init__(self) -> None:
+    def __init__(self, packet: Callable[[bytes, Callable[[bytes], None]], None]) -> None:
+        self._packet = packet
         self._fd: int | None = None
 
     async def async_open(self, config: Config) -> None:
@@ -47,12 +53,15 @@ class Link:
             os.close(fd)
             raise LinkError(f"the link {name} can't be made ({err.strerror}): stop what else uses it") from err
         self._fd = fd
-        asyncio.get_running_loop().add_reader(fd, self._discard)
+        asyncio.get_running_loop().add_reader(fd, self._read)
         try:
             # IPv6 link-local addresses off, before the link is up: nothing speaks here, nothing should be announced.
             await _async_run("ip", "link", "set", name, "mtu", str(MTU), "addrgenmode", "none")
             await _async_run("ip", "link", "set", name, "up")
             await _async_run("ip", "-6", "address", "replace", f"{config.host.ula}/128", "dev", name, "nodad")
+            # What has no tunnel yet comes here (`demand`): charon's routes to single hosts are in this table, and win.
+            way = (str(config.prefix), "dev", name, "src", str(config.host.ula), "metric", "2048", "table", TABLE)
+            await _async_run("ip", "-6", "route", "replace", *way)
             for arguments in _resolved_settings(config):
                 await _async_run("resolvectl", *arguments)
         except LinkError:
@@ -66,11 +75,20 @@ class Link:
             os.close(self._fd)
             self._fd = None
 
-    def _discard(self) -> None:
-        # The link carries no traffic; the kernel may still multicast on it. Unread, its queue would count as errors.
+    def _read(self) -> None:
+        for _ in range(_AT_ONCE):
+            if self._fd is None:
+                return
+            try:
+                data = os.read(self._fd, 65536)
+            except OSError:
+                return
+            self._packet(data, self._write)
+
+    def _write(self, data: bytes) -> None:
         if self._fd is not None:
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._fd, 65536)
+            with contextlib.suppress(OSError):
+                os.write(self._fd, data)
 
 
 def _resolved_settings(config: Config) -> tuple[tuple[str, ...], ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv6Address
 from typing import TYPE_CHECKING
 
 import dns.edns
@@ -17,20 +17,17 @@ import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
-from ansible_collections.btmm.fleet.plugins.module_utils import names
-from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 
 from .config import is_peer_address
 from .errors import TunnelError, WatcherError
-from .tunnels import Peer
 
 if TYPE_CHECKING:
     from dns.message import Message
 
     from .config import Config
+    from .peers import Asker, Located, Locator
     from .tunnels import Tunnels
-    from .zone_client import ZoneClient
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -48,9 +45,10 @@ _TRANSFERS = frozenset((dns.rdatatype.AXFR, dns.rdatatype.IXFR))
 class Magic:
     """Turns one question into one answer. Never raises for what a question holds."""
 
-    def __init__(self, config: Config, client: ZoneClient, tunnels: Tunnels) -> None:
+    def __init__(self, config: Config, client: Asker, locator: Locator, tunnels: Tunnels) -> None:
         self._config = config
         self._client = client
+        self._locator = locator
         self._tunnels = tunnels
         self._failures: dict[str, tuple[float, TunnelError]] = {}
         self._fault: str | None = None
@@ -86,17 +84,17 @@ class Magic:
                 ula = str(self._config.host.ula)
                 answer.answer.append(dns.rrset.from_text(name, TTL_REST, dns.rdataclass.IN, rdtype, ula))
             return
-        # A host's endpoint is asked together with its address: one round trip less before the tunnel.
+        # Where a host is reached is asked together with its address: one round trip less before the tunnel.
         label = self._host_label(name) if rdtype == dns.rdatatype.AAAA else None
-        endpoint = asyncio.create_task(self._async_endpoint(label)) if label else None
+        located = asyncio.create_task(self._locator.async_locate(label)) if label else None
         try:
             upstream = await self._async_ask(name, rdtype)
             for address in _addresses(upstream):
                 if is_peer_address(self._config, address):
-                    await self._async_open(name, address, endpoint)
+                    await self._async_open(name, address, located)
         finally:
-            if endpoint is not None:
-                endpoint.cancel()
+            if located is not None:
+                located.cancel()
         answer.set_rcode(upstream.rcode())
         # Additional records are left out: they could carry an address whose tunnel nobody has asked for.
         for section, source in ((answer.answer, upstream.answer), (answer.authority, upstream.authority)):
@@ -111,9 +109,7 @@ class Magic:
             return name.labels[0].decode(errors="replace").lower()
         return None
 
-    async def _async_open(
-        self, name: dns.name.Name, ula: IPv6Address, endpoint: asyncio.Task[Endpoint | None] | None
-    ) -> None:
+    async def _async_open(self, name: dns.name.Name, ula: IPv6Address, located: asyncio.Task[Located] | None) -> None:
         label = self._host_label(name)
         if label is None:
             raise TunnelError(f"{name} has an address of the fleet, but is not the name of a host")
@@ -121,30 +117,17 @@ class Magic:
         since, failure = self._failures.get(label, (0.0, None))
         if failure is not None and loop.time() - since < _FAILURE_LASTS_S:
             raise failure
-        outer = await (endpoint or self._async_endpoint(label))
-        identity = f"{label}.{self._config.zone.to_text(omit_final_dot=True)}"
+        await (located or self._locator.async_locate(label))
+        peer = self._locator.peer(label, ula)
         started = loop.time()
         try:
-            how = await self._tunnels.async_ensure(Peer(label, identity, ula, outer))
+            how = await self._tunnels.async_ensure(peer)
         except TunnelError as err:
             self._failures[label] = (loop.time(), err)
             raise
         self._failures.pop(label, None)
         if how == "opened":
-            where = f"{outer.address}:{outer.port}" if outer else "?"
-            _LOGGER.info("tunnel to %s at %s opened in %.0f ms", identity, where, (loop.time() - started) * 1000)
-
-    async def _async_endpoint(self, label: str) -> Endpoint | None:
-        """Where the peer is published: SRV, then A of its target. None when it is not."""
-        answer = await self._async_ask(names.autotunnel_name(label, self._config.zone), dns.rdatatype.SRV)
-        for rrset in answer.answer:
-            if rrset.rdtype == dns.rdatatype.SRV:
-                best = min(rrset, key=lambda rdata: rdata.priority)
-                targets = await self._async_ask(best.target, dns.rdatatype.A)
-                for addresses in targets.answer:
-                    if addresses.rdtype == dns.rdatatype.A:
-                        return Endpoint(IPv4Address(addresses[0].address), best.port)
-        return None
+            _LOGGER.info("tunnel to %s opened in %.0f ms", peer.identity, (loop.time() - started) * 1000)
 
     async def _async_ask(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> Message:
         return await self._client.async_exchange(dns.message.make_query(name, rdtype))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tells when links, IPv4 addresses or IPv4 routes change (rtnetlink(7)), without looking at what changed."""
+"""Tells when links, addresses or routes change (rtnetlink(7)), without looking at what changed."""
 
 from __future__ import annotations
 
@@ -14,19 +14,23 @@ if TYPE_CHECKING:
 _RTMGRP_LINK = 0x1
 _RTMGRP_IPV4_IFADDR = 0x10
 _RTMGRP_IPV4_ROUTE = 0x40
+_RTMGRP_IPV6_IFADDR = 0x100
+_RTMGRP_IPV6_ROUTE = 0x400
+_GROUPS = _RTMGRP_LINK | _RTMGRP_IPV4_IFADDR | _RTMGRP_IPV4_ROUTE | _RTMGRP_IPV6_IFADDR | _RTMGRP_IPV6_ROUTE
 
 DEBOUNCE_S = 0.1  # a DHCP client or a re-plug makes a burst of messages
 
 
 class Watch:
-    """Calls `changed` once, 100 ms after the first message of a burst."""
+    """Calls `glance` at each message, and `changed` once, 100 ms after the first message of a burst."""
 
-    def __init__(self, changed: Callable[[], None]) -> None:
+    def __init__(self, changed: Callable[[], None], glance: Callable[[], None] = lambda: None) -> None:
         self._changed = changed
+        self._glance = glance
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
-        self._sock.bind((0, _RTMGRP_LINK | _RTMGRP_IPV4_IFADDR | _RTMGRP_IPV4_ROUTE))
+        self._sock.bind((0, _GROUPS))
         self._loop.add_reader(self._sock.fileno(), self._drain)
 
     def close(self) -> None:
@@ -47,6 +51,7 @@ class Watch:
                 continue
         if self._timer is None:
             self._timer = self._loop.call_later(DEBOUNCE_S, self._fire)
+        self._glance()
 
     def _fire(self) -> None:
         self._timer = None

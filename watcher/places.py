@@ -12,6 +12,8 @@ STATE_ROOT = Path("/var/lib/btmm")
 
 MAIN_FILE = "watcher.json"
 STATUS_FILE = "status.json"
+LOCK_FILE = "lock"
+METRICS_FILE = "metrics.prom"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,73 +1,60 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Opens IPsec tunnels to peers through charon's vici socket, one per peer, only when there is none."""
+"""Opens IPsec tunnels to peers on demand, and keeps those that are in use alive when this host or a peer moves."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import socket
 import threading
-import time
-from dataclasses import dataclass
 from ipaddress import IPv6Address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .errors import TunnelError
-from .portmap import TUNNEL_PORT
+from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint
+from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
+
+from . import charon, probe
+from .errors import TunnelError, WatcherError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Coroutine, Iterable
 
-    import vici
-    from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint
-
+    from .charon import Tunnel
     from .config import Config
+    from .peers import Locator, Peer, Rendezvous, Way
 
 _LOGGER = logging.getLogger(__name__)
 
-VICI_SOCKET = "/run/charon.vici"
-DPD_S = 30  # silence after which charon asks a peer that we called whether it lives
+# Seconds.
+SETUP_S = 4.0  # for the last way to a peer: an application waits for its address meanwhile
+NEXT_WAY_S = 1.2  # for each way before it, and for each after a move, when a peer may be elsewhere by now, too
+FRESH_S = 2.0  # a peer that was heard since then is alive
+WANTED_S = 60.0  # for so long a tunnel that was in use is tried again
+_AGAIN_S = (0.3, 10.0)  # first and longest wait between attempts to get a tunnel back
+_SETTLE_S = 0.6  # for both ends to drop what they have replaced, before duplicates are judged
+_AT_ONCE_S = 2.0  # tunnels made within this time were made by both ends at once
+_LOOK_S = (1.0, 10.0)  # how often a tunnel is looked at, with and without traffic
 _CHARON_RETRY_S = 5.0
-SETUP_TIMEOUT_S = 4  # an application waits for its address meanwhile
-
-_IKE_PROPOSALS = ["aes128gcm16-prfsha256-x25519", "aes256gcm16-prfsha384-ecp384"]
-_ESP_PROPOSALS = ["aes128gcm16-x25519", "aes256gcm16-ecp384"]
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Another host of the fleet: its label, its name (which its certificate bears), its ULA, where it is outside."""
-
-    label: str
-    identity: str
-    ula: IPv6Address
-    outer: Endpoint | None
-
-
-@dataclass(frozen=True, slots=True)
-class Tunnel:
-    """An established tunnel as charon lists it.
-
-    ``ours``: this host called. ``idle_s`` counts from the last packet that came in, or the set-up.
-    """
-
-    connection: str
-    ours: bool
-    identity: str
-    address: str
-    remote: str
-    idle_s: float
+_HELPED = ("mediated", "relayed")
 
 
 class Tunnels:
     """Set-ups run in threads (vici is synchronous); callers that want the same peer share one."""
 
-    def __init__(self, config: Config, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, config: Config, locator: Locator, changed: Callable[[], None], rendezvous: Rendezvous | None = None
+    ) -> None:
         self._config = config
+        self._locator = locator
         self._changed = changed
+        self._rendezvous = rendezvous
         self._running: dict[str, asyncio.Task[str]] = {}
-        self._loaded: dict[str, Endpoint] = {}
+        self._moves: set[asyncio.Task[None]] = set()
+        self._worked: dict[str, tuple[tuple[Way, ...], str]] = {}  # by which of its ways a peer was reached last
+        self._rungs: dict[int, str] = {}  # the rung of each tunnel of ours
+        self._event = asyncio.Event()
+        self._watching: asyncio.Task[None] | None = None
+        self._listening = False
 
     async def async_ensure(self, peer: Peer) -> str:
         """Return when the tunnel to `peer` carries traffic, with one word on how: "found" or "opened".
@@ -75,12 +62,7 @@ class Tunnels:
         Raises:
             TunnelError: charon is away, or the peer does not answer or is refused.
         """
-        task = self._running.get(peer.label)
-        if task is None:
-            task = asyncio.create_task(asyncio.to_thread(self._ensure, peer))
-            self._running[peer.label] = task
-            task.add_done_callback(lambda _: self._running.pop(peer.label, None))
-        return await asyncio.shield(task)
+        return await self._async_shared(peer.label, lambda: self._async_ensure(peer))
 
     async def async_list(self) -> list[Tunnel]:
         """Return the established tunnels; none when charon is away."""
@@ -89,175 +71,255 @@ class Tunnels:
         except TunnelError:
             return []
 
+    def rung(self, tunnel: Tunnel) -> str:
+        """Return by which way a tunnel goes."""
+        known = self._rungs.get(tunnel.number) or (
+            self._rendezvous.rung_of(tunnel.remote) if self._rendezvous is not None else None
+        )
+        return known or self._locator.rung_of(tunnel.remote.address)
+
     def start(self) -> None:
-        """Call `changed` on the loop now, and whenever charon says that a tunnel came or went."""
+        """Call `changed` on the loop now, and whenever charon says that a tunnel came or went; look after tunnels."""
         self._listening = True
         loop = asyncio.get_running_loop()
-        threading.Thread(target=self._listen, args=(loop,), name="charon events", daemon=True).start()
+
+        def tell() -> None:
+            if self._listening:
+                with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
+                    loop.call_soon_threadsafe(self._tell)
+
+        threading.Thread(
+            target=charon.listen,
+            args=(tell, lambda: self._listening, _CHARON_RETRY_S),
+            name="charon events",
+            daemon=True,
+        ).start()
+        self._watching = asyncio.create_task(self._async_watch())
 
     def stop(self) -> None:
-        """Stop calling `changed`. The tunnels stay: they carry other programs' connections."""
+        """Stop looking after the tunnels. They stay: they carry other programs' connections."""
         self._listening = False
+        for task in (self._watching, *self._moves, *self._running.values()):
+            if task is not None:
+                task.cancel()
 
-    def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
-        while self._listening:
-            try:
-                with _session(timeout_s=None) as session:
-                    self._tell(loop)
-                    for _ in session.listen(["ike-updown", "child-updown"]):
-                        self._tell(loop)
-            except TunnelError:
-                # Charon is away; the end of its tunnels is news, too.
-                self._tell(loop)
-                time.sleep(_CHARON_RETRY_S)
+    def moved(self) -> None:
+        """This host is reached elsewhere now: call every peer that has a tunnel, whoever opened it."""
+        self._spawn(self._async_moved())
 
-    def _tell(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._listening:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
-                loop.call_soon_threadsafe(self._changed)
+    def peer_moved(self, label: str) -> None:
+        """The zone says that a peer is elsewhere now; what still carries traffic is left alone, but on the relay."""
+        self._spawn(self._async_peer_moved(label))
 
-    def _list(self) -> list[Tunnel]:
-        with _session() as session:
-            return [tunnel for tunnel in _established(session) if self._is_ours(tunnel)]
+    # -- one peer
 
-    def _is_ours(self, tunnel: Tunnel) -> bool:
-        """Whether it leads to a host of this zone: charon serves all zones of this host."""
-        try:
-            return IPv6Address(tunnel.address) in self._config.prefix
-        except ValueError:  # another program's tunnel, to a network or an IPv4 address
-            return False
+    async def _async_shared(self, label: str, make: Callable[[], Coroutine[None, None, str]]) -> str:
+        task = self._running.get(label)
+        if task is None:
+            task = asyncio.create_task(make())
+            self._running[label] = task
+            task.add_done_callback(lambda _: self._running.pop(label, None))
+        return await asyncio.shield(task)
 
-    def _ensure(self, peer: Peer) -> str:
-        name = f"peer-{peer.identity}"  # a label alone may be in several zones of this host
-        doubtful = False  # a tunnel that a peer opened before it crashed looks like any other that is idle
-        with _session() as session:
-            for tunnel in _established(session):
-                if tunnel.identity != peer.identity or tunnel.address != str(peer.ula):
-                    continue
-                if tunnel.ours and not self._is_at(tunnel, peer):
-                    _forget(session, name)  # the peer moved
-                elif tunnel.ours or tunnel.idle_s <= DPD_S:
-                    # Our own is asked for life by charon when idle. One that the peer opened follows it by MOBIKE,
-                    # whatever its DNS records say, and speaks for itself while there is traffic.
-                    return "found"
-                else:
-                    doubtful = True
-            if peer.outer is None and doubtful:
-                return "found"
-            if peer.outer is None:
-                raise TunnelError(f"{peer.identity} publishes no tunnel endpoint: see 'btmm status' on it")
-            try:
-                session.load_conn(self._connection(name, peer))
-                self._loaded[peer.label] = peer.outer
-                timeout = str(SETUP_TIMEOUT_S * 1000)
-                _run(session.initiate({"ike": name, "child": name, "timeout": timeout, "loglevel": "-1"}))
-            except _command_error() as err:
-                # Charon would go on trying after its answer, and a second attempt would run beside the first.
-                _forget(session, name)
-                if doubtful:
-                    return "found"
-                raise TunnelError(
-                    f"no tunnel to {peer.identity} at {peer.outer.address}:{peer.outer.port} ({err}):"
-                    " see 'journalctl -u strongswan' here and there"
-                ) from err
+    async def _async_ensure(self, peer: Peer) -> str:
+        held = _to(await asyncio.to_thread(self._list), peer)
+        if any(min(tunnel.in_s, tunnel.age_s) <= FRESH_S for tunnel in held):
+            return "found"
+        if held and await probe.async_alive(self._config.host.ula, peer.ula):
+            return "found"
+        if held and not peer.ways:
+            # It called us, and nothing says where it could be called. Charon will see whether it lives.
+            return "found"
+        await self._async_open(peer, SETUP_S)
         return "opened"
 
-    def _is_at(self, tunnel: Tunnel, peer: Peer) -> bool:
-        """Whether our own tunnel leads to where the peer is published.
+    async def _async_open(self, peer: Peer, last_s: float) -> None:
+        """Call the peer by one way after the other; what tunnels there were to it are dropped."""
+        if not peer.ways:
+            raise TunnelError(f"{peer.identity} publishes no way that leads there from here: see 'btmm status' on it")
+        # What worked last goes first: a way that leads nowhere costs more than a second each time. With other ways than
+        # then, the best is tried anew.
+        ways, worked = self._worked.get(peer.label, ((), ""))
+        order = sorted(peer.ways, key=lambda way: ways == peer.ways and way.rung != worked)
+        failure: Exception | None = None
+        for way in order:
+            try:
+                at = await self._async_endpoint(peer, way)
+                within_s = last_s if way is order[-1] else min(last_s, NEXT_WAY_S)
+                number = await asyncio.to_thread(self._call, peer, at, within_s)
+            except TunnelError as err:
+                failure = failure or err
+            else:
+                self._worked[peer.label] = peer.ways, way.rung
+                self._rungs[number] = way.rung
+                return
+        assert failure is not None  # noqa: S101 - for the type checker
+        raise failure
 
-        What charon was told counts, not the port it sees now: that one changes when the peer's NAT forgets a flow.
+    async def _async_endpoint(self, peer: Peer, way: Way) -> Endpoint:
+        if isinstance(way.at, Endpoint):
+            return way.at
+        if self._rendezvous is None:
+            raise TunnelError(f"{peer.identity} is reached by a relay only, and none is known here")
+        return await self._rendezvous.async_prepare(peer.identity, way)
+
+    def _call(self, peer: Peer, at: Endpoint, within_s: float) -> int:
+        """Drop what there is, which is dead, and make a tunnel.
+
+        In this order, since only who has no other tunnel sends INITIAL_CONTACT (RFC 7296 section 2.4). By it the peer
+        drops its own end of the old ones at once; else it would go on sending there, seen when MOBIKE had just rekeyed
+        an old one, whose keys are the newest then. Packets that come in between wait (`demand`).
         """
-        loaded = self._loaded.get(peer.label)
-        if loaded is not None and peer.outer is not None:
-            return loaded == peer.outer
-        return peer.outer is None or tunnel.remote == f"{peer.outer.address}:{peer.outer.port}"
+        with charon.session(within_s + 1) as session:
+            before = {tunnel.number for tunnel in _to(charon.established(session, self._config.prefix), peer)}
+            for number in before:
+                charon.forget(session, number)
+            charon.call(session, self._config, peer, at, within_s)
+            after = _to(charon.established(session, self._config.prefix), peer)
+            return max((tunnel.number for tunnel in after if tunnel.ours), default=0)
 
-    def _connection(self, name: str, peer: Peer) -> dict[str, Any]:
-        if peer.outer is None:
-            raise TunnelError(f"{peer.identity} publishes no tunnel endpoint")
-        try:
-            certificate = self._config.certificate.read_bytes()
-            authority = self._config.ca.read_bytes()
-        except OSError as err:
-            raise TunnelError(f"{err.filename} can't be read ({err.strerror}): run the identity role again") from err
-        child = {
-            "local_ts": [f"{self._config.host.ula}/128"],
-            "remote_ts": [f"{peer.ula}/128"],
-            "esp_proposals": _ESP_PROPOSALS,
-            "mode": "tunnel",
-            "start_action": "none",
-            "dpd_action": "clear",
-        }
-        return {
-            name: {
-                "version": "2",
-                "remote_addrs": [str(peer.outer.address)],
-                "remote_port": str(peer.outer.port),
-                # From 500 to another port the non-ESP marker would be missing, and the peer would never answer.
-                "local_port": str(TUNNEL_PORT),
-                "encap": "yes",
-                "mobike": "yes",
-                "unique": "replace",
-                "dpd_delay": f"{DPD_S}s",
-                "proposals": _IKE_PROPOSALS,
-                "local": {
-                    "auth": "pubkey",
-                    "certs": [certificate],
-                    "id": self._config.host_name.to_text(omit_final_dot=True),
-                },
-                "remote": {"auth": "pubkey", "cacerts": [authority], "id": peer.identity},
-                "children": {name: child},
-            }
-        }
+    def _list(self) -> list[Tunnel]:
+        with charon.session() as session:
+            return charon.established(session, self._config.prefix)
 
+    def _abandon(self) -> list[Tunnel]:
+        """End the calls that nobody has answered yet; return the tunnels that there are."""
+        with charon.session() as session:
+            for number in charon.attempts(session, f".{self._config.zone.to_text(omit_final_dot=True)}"):
+                charon.forget(session, number)
+            return charon.established(session, self._config.prefix)
 
-@contextlib.contextmanager
-def _session(timeout_s: float | None = SETUP_TIMEOUT_S + 1) -> Iterator[vici.Session]:
-    """A vici session of its own for every task: a session answers one request at a time."""
-    import vici  # noqa: PLC0415 - only needed once there is a peer
+    # -- moves
 
-    with socket.socket(socket.AF_UNIX) as sock:
-        try:
-            # By default a little more than charon's own bound, for a charon that hangs.
-            sock.settimeout(timeout_s)
-            sock.connect(VICI_SOCKET)
-            yield vici.Session(sock)
-        except OSError as err:
-            raise TunnelError(f"charon does not answer at {VICI_SOCKET} ({err}): start the service strongswan") from err
+    async def _async_moved(self) -> None:
+        # What is under way comes from the old address: it would only be in the way.
+        running = list(self._running.values())
+        self._worked.clear()
+        with contextlib.suppress(TunnelError):
+            held = await asyncio.to_thread(self._abandon)
+            await asyncio.gather(*running, return_exceptions=True)
+            for tunnel in _latest(held):
+                self._get_back(tunnel)
 
-
-def _command_error() -> type[Exception]:
-    from vici.exception import CommandException  # noqa: PLC0415
-
-    error: type[Exception] = CommandException
-    return error
-
-
-def _run(events: Iterator[object]) -> None:
-    for _ in events:
-        pass
-
-
-def _forget(session: vici.Session, name: str) -> None:
-    """Drop the IKE SAs of a connection without a word to the other end, and without waiting (`timeout` -1)."""
-    with contextlib.suppress(_command_error()):
-        _run(session.terminate({"ike": name, "force": "yes", "timeout": "-1", "loglevel": "-1"}))
-
-
-def _established(session: vici.Session) -> Iterator[Tunnel]:
-    for entry in list(session.list_sas()):
-        for connection, sa in entry.items():
-            if sa.get("state") != b"ESTABLISHED":
+    async def _async_peer_moved(self, label: str) -> None:
+        for tunnel in _latest(await self.async_list()):
+            if self._locator.label_of(tunnel.identity) != label:
                 continue
-            # The connection's name does not tell: charon may take a call by any connection that fits the caller.
-            ours = sa.get("initiator") == b"yes"
-            identity = sa.get("remote-id", b"").decode(errors="replace")
-            remote = f"{sa.get('remote-host', b'').decode()}:{sa.get('remote-port', b'').decode()}"
-            for child in sa.get("child-sas", {}).values():
-                if child.get("state") != b"INSTALLED":
-                    continue
-                # `use-in` is missing until the first packet.
-                idle_s = min(float(child.get(key, b"inf")) for key in ("use-in", "install-time"))
-                for selector in child.get("remote-ts", ()):
-                    address = selector.decode().removesuffix("/128")
-                    yield Tunnel(connection, ours, identity, address, remote, idle_s)
+            if self._has_better(label, tunnel) or not await self._async_alive(tunnel):
+                self._get_back(tunnel)
+
+    def _has_better(self, label: str, tunnel: Tunnel) -> bool:
+        """Tell whether a tunnel takes the zone host's help, and the peer could be called without it."""
+        ways = self._locator.peer(label, IPv6Address(tunnel.address)).ways
+        return self.rung(tunnel) in _HELPED and bool(ways) and ways[0].rung not in _HELPED
+
+    async def _async_alive(self, tunnel: Tunnel) -> bool:
+        return await probe.async_alive(self._config.host.ula, IPv6Address(tunnel.address))
+
+    def _get_back(self, tunnel: Tunnel) -> None:
+        label = self._locator.label_of(tunnel.identity)
+        if label is not None and label not in self._running:
+            self._spawn(self._async_ignoring(self._async_shared(label, lambda: self._async_get_back(label, tunnel))))
+
+    async def _async_get_back(self, label: str, tunnel: Tunnel) -> str:
+        """Call a peer until it answers, for a minute; after each failure ask the zone where it is."""
+        ula = IPv6Address(tunnel.address)
+        wait, longest = _AGAIN_S
+        started = asyncio.get_running_loop().time()
+        peer = self._locator.peer(label, ula)
+        while True:
+            if peer.ways:
+                try:
+                    await self._async_open(peer, NEXT_WAY_S)
+                except TunnelError as err:
+                    _LOGGER.info("the tunnel is not back yet: %s", err)
+                else:
+                    took = asyncio.get_running_loop().time() - started
+                    _LOGGER.info("tunnel to %s is back after %.0f ms", peer.identity, took * 1000)
+                    return "opened"
+            with contextlib.suppress(WatcherError, UpdateError):
+                await self._locator.async_locate(label)
+            ways, peer = peer.ways, self._locator.peer(label, ula)
+            if peer.ways != ways:
+                continue  # it moved, too
+            # Charon may have got it back by itself (MOBIKE), and the peer may have called us meanwhile.
+            if _to(await self.async_list(), peer) and await self._async_alive(tunnel):
+                return "found"
+            if asyncio.get_running_loop().time() - started > WANTED_S:
+                raise TunnelError(f"{peer.identity} does not answer: the next packet for it is another attempt")
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, longest)
+
+    async def _async_ignoring(self, attempt: Coroutine[None, None, str]) -> None:
+        try:
+            await attempt
+        except TunnelError as err:
+            _LOGGER.info("%s", err)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._moves.add(task)
+        task.add_done_callback(self._moves.discard)
+
+    # -- all tunnels
+
+    def _tell(self) -> None:
+        self._event.set()
+        self._changed()
+
+    async def _async_watch(self) -> None:
+        """Look at the tunnels after each event; and while there are any, now and then: does traffic get an answer?"""
+        while True:
+            tunnels = await self.async_list()
+            numbers = {tunnel.number for tunnel in tunnels}
+            self._rungs = {number: rung for number, rung in self._rungs.items() if number in numbers}
+            busy = False
+            for tunnel in _latest(tunnels):
+                same = [t for t in tunnels if t.identity == tunnel.identity]
+                await self._async_judge(tunnel, same)
+                busy = busy or len(same) > 1 or min(t.out_s for t in same) <= _LOOK_S[1]
+            try:
+                async with asyncio.timeout(_LOOK_S[0 if busy else 1] if tunnels else None):
+                    await self._event.wait()
+            except TimeoutError:
+                continue
+            await asyncio.sleep(_SETTLE_S)
+            self._event.clear()
+
+    async def _async_judge(self, latest: Tunnel, same: list[Tunnel]) -> None:
+        label = self._locator.label_of(latest.identity)
+        if label is None or label in self._running:
+            return
+        if len(same) > 1 and latest.age_s >= _SETTLE_S:
+            keep = self._chosen(same)
+            await asyncio.to_thread(_forget, [tunnel.number for tunnel in same if tunnel.number != keep.number])
+        silent_s = min(min(tunnel.in_s, tunnel.age_s) for tunnel in same)
+        sent_s = min(tunnel.out_s for tunnel in same)
+        if sent_s <= FRESH_S < silent_s and not await self._async_alive(latest):
+            self._get_back(latest)
+
+    def _chosen(self, same: list[Tunnel]) -> Tunnel:
+        """Return the tunnel of several to one peer that stays; the other end comes to the same choice.
+
+        The newest, since each end makes a new one only when it needs it; but when both called at once, the one called
+        by the host with the smaller ULA.
+        """
+        youngest = min(tunnel.age_s for tunnel in same)
+        recent = [tunnel for tunnel in same if tunnel.age_s - youngest <= _AT_ONCE_S]
+        smaller = self._config.host.ula < IPv6Address(recent[0].address)
+        return max(recent, key=lambda tunnel: (tunnel.ours == smaller, tunnel.number))
+
+
+def _forget(numbers: Iterable[int]) -> None:
+    with contextlib.suppress(TunnelError), charon.session() as session:
+        for number in numbers:
+            charon.forget(session, number)
+
+
+def _to(tunnels: Iterable[Tunnel], peer: Peer) -> list[Tunnel]:
+    return [t for t in tunnels if t.identity == peer.identity and t.address == str(peer.ula)]
+
+
+def _latest(tunnels: Iterable[Tunnel]) -> list[Tunnel]:
+    """Return the newest tunnel to each peer."""
+    return list({t.identity: t for t in sorted(tunnels, key=lambda t: t.number)}.values())

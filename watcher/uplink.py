@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""This host's way out: its primary IPv4 address and default gateway, and whether a NAT stands between."""
+"""This host's ways out: its IPv4 address and default gateway, whether a NAT stands between, and its IPv6 address."""
 
 from __future__ import annotations
 
 import socket
 import struct
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PROC_NET_ROUTE = Path("/proc/self/net/route")
 
@@ -25,22 +29,56 @@ _PRIVATE = tuple(
         "127.0.0.0/8",
     )
 )
+_GLOBAL6 = IPv6Network("2000::/3")  # RFC 4291 section 2.4: what is allocated of global unicast; no ULA, no link-local
+FAR4 = IPv4Address("192.0.2.1")  # RFC 5737, RFC 3849: reached by a default route and by nothing else
+FAR6 = IPv6Address("2001:db8::1")
 
 _RTF_UP = 0x1
 _RTF_GATEWAY = 0x2
 
+# RFC 5014, linux/in6.h: an address that stays, not a temporary one (RFC 8981) that peers lose within a day.
+_IPV6_ADDR_PREFERENCES = 72
+_IPV6_PREFER_SRC_PUBLIC = 0x0002
+
 
 @dataclass(frozen=True, slots=True)
 class Uplink:
-    """Primary IPv4 address and the gateway toward everything (None: the link itself leads there)."""
+    """The ways out.
 
-    address: IPv4Address
+    `address` is the primary IPv4 address, `gateway` the router toward everything (None: the link itself leads there),
+    `interface` the IPv4 link's name, `subnets` what is on that link itself; `address6` is our own global IPv6 address.
+    Each is None when there is none; one of the two addresses always is there.
+    """
+
+    address: IPv4Address | None
     gateway: IPv4Address | None
+    address6: IPv6Address | None = None
+    interface: str | None = None
+    subnets: tuple[IPv4Network, ...] = ()
 
     @property
     def behind_nat(self) -> bool:
         """Whether a mapping is needed: own address and router are both private (RFC 6281 section 4, `facts` 6.1)."""
-        return is_private(self.address) and self.gateway is not None and is_private(self.gateway)
+        return (
+            self.address is not None
+            and is_private(self.address)
+            and self.gateway is not None
+            and is_private(self.gateway)
+        )
+
+    def on_link(self, address: IPv4Address) -> bool:
+        """Whether `address` is reached without a router."""
+        return any(address in net for net in self.subnets)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One line of /proc/net/route; `gateway` None when the link itself leads there."""
+
+    interface: str
+    network: IPv4Network
+    gateway: IPv4Address | None
+    metric: int
 
 
 def is_private(address: IPv4Address) -> bool:
@@ -48,35 +86,79 @@ def is_private(address: IPv4Address) -> bool:
     return any(address in net for net in _PRIVATE)
 
 
-def default_gateway(table: str) -> IPv4Address | None:
-    """The gateway of the best default route in the text of /proc/self/net/route, or None."""
-    best: tuple[int, IPv4Address] | None = None
+def routes(table: str) -> tuple[Route, ...]:
+    """Read the text of /proc/self/net/route, leaving out what is down."""
+    return tuple(_routes(table))
+
+
+def _routes(table: str) -> Iterator[Route]:
     for line in table.splitlines()[1:]:
         fields = line.split()
         if len(fields) < 8:
             continue
         destination, gateway, flags, metric, mask = (int(fields[i], base) for i, base in _COLUMNS)
-        wanted = _RTF_UP | _RTF_GATEWAY
-        if destination == 0 and mask == 0 and flags & wanted == wanted and (best is None or metric < best[0]):
-            # The kernel prints the address as a number in host byte order.
-            best = (metric, IPv4Address(struct.pack("=L", gateway)))
-    return best[1] if best else None
+        if flags & _RTF_UP:
+            network = IPv4Network((_address(destination), str(_address(mask))), strict=False)
+            yield Route(fields[0], network, _address(gateway) if flags & _RTF_GATEWAY else None, metric)
 
 
 _COLUMNS = ((1, 16), (2, 16), (3, 16), (6, 10), (7, 16))
 
 
-def find(toward: IPv4Address) -> Uplink | None:
-    """Look at the routing table as it is now; None without a way out.
+def _address(number: int) -> IPv4Address:
+    # The kernel prints the address as a number in host byte order.
+    return IPv4Address(struct.pack("=L", number))
+
+
+def best_route(table: tuple[Route, ...], toward: IPv4Address) -> Route | None:
+    """The route toward an address: the longest prefix, then the lowest metric."""
+    leading = [route for route in table if toward in route.network]
+    return min(leading, key=lambda route: (-route.network.prefixlen, route.metric), default=None)
+
+
+def find(toward: IPv4Address = FAR4, toward6: IPv6Address = FAR6) -> Uplink | None:
+    """Look at the routing tables as they are now; None without any way out.
 
     Args:
         toward: where traffic goes when there is no default gateway (the zone server).
+        toward6: the same for IPv6.
     """
-    gateway = default_gateway(PROC_NET_ROUTE.read_text(encoding="ascii"))
+    table = routes(PROC_NET_ROUTE.read_text(encoding="ascii"))
+    default = min(
+        (route for route in table if route.network.prefixlen == 0 and route.gateway is not None),
+        key=lambda route: route.metric,
+        default=None,
+    )
+    way = default or best_route(table, toward)
+    gateway = default.gateway if default else None
+    address, address6 = _source(gateway or toward), _source6(toward6)
+    if address is None and address6 is None:
+        return None
+    interface = way.interface if way and address else None
+    subnets = tuple(
+        route.network
+        for route in table
+        if route.interface == interface and route.gateway is None and route.network.prefixlen > 0
+    )
+    return Uplink(address, gateway if address else None, address6, interface, subnets)
+
+
+def _source(toward: IPv4Address) -> IPv4Address | None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         try:
             # Nothing is sent: connect() on UDP only picks the source address.
-            sock.connect((str(gateway or toward), 9))
+            sock.connect((str(toward), 9))
         except OSError:
             return None
-        return Uplink(IPv4Address(sock.getsockname()[0]), gateway)
+        return IPv4Address(sock.getsockname()[0])
+
+
+def _source6(toward: IPv6Address) -> IPv6Address | None:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_ADDR_PREFERENCES, _IPV6_PREFER_SRC_PUBLIC)
+            sock.connect((str(toward), 9))
+            address = IPv6Address(sock.getsockname()[0])
+    except OSError:  # also: no IPv6 in this kernel
+        return None
+    return address if address in _GLOBAL6 else None

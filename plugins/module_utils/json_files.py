@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 
+_unwritten: dict[Path, str] = {}
+
 
 def read(path: Path) -> dict[str, Any]:
     """Return the object in `path`; empty when there is none, or when it is damaged.
@@ -31,8 +33,18 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def write(path: Path, value: dict[str, Any], mode: int = 0o600) -> None:
-    """Replace `path`; a full disk is logged, and costs no more than the memory that the file is."""
+    """Replace `path`; a full disk is logged once, and costs no more than the memory that the file is."""
     try:
         write_atomic(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode(), mode)
     except OSError as err:
-        _LOGGER.warning("%s is not written: %s", path, err)
+        if path not in _unwritten:
+            _LOGGER.warning("%s is not written: %s", path, err)
+        _unwritten[path] = err.strerror or str(err)
+    else:
+        if _unwritten.pop(path, None):
+            _LOGGER.info("%s is written again", path)
+
+
+def fault() -> str | None:
+    """Return in a few words which file this process could not write when it last tried; None when there is none."""
+    return next((f"{path} is not written: {why}" for path, why in _unwritten.items()), None)

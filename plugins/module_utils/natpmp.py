@@ -13,6 +13,8 @@ RECOMMENDED_LIFETIME_S = 7200  # RFC 6886 section 3.3
 FIRST_RETRY_S = 0.25  # RFC 6886 section 3.1: 250 ms, doubling
 VERSION = 0
 
+ADDRESS_REPLY = b"\x00\x80"  # how an external address reply starts: alone, and as an announcement (section 3.2.1)
+
 _OP_ADDRESS = 0
 _OP_MAP_UDP = 1
 _REPLY = 128

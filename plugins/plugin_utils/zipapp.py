@@ -25,10 +25,28 @@ _SHEBANG = b"#!/usr/bin/env python3\n"
 _MAIN = """# SPDX-License-Identifier: GPL-3.0-or-later
 import sys
 
+from {library}.bytecode import prepare
+
+prepare("{name}", "{build}")
+
 from {package}.cli import main
 
 sys.exit(main())
 """
+# dnspython asks by importlib.metadata which optional packages there are: 1.8 MB of modules for the answer "none".
+_NO_FEATURES = b'''# SPDX-License-Identifier: GPL-3.0-or-later
+"""In place of dnspython's own file: none of its optional packages is carried along, so the host's don't count."""
+
+
+def have(feature: str) -> bool:
+    """Tell that there is no such feature."""
+    return False
+
+
+def force(feature: str, enabled: bool) -> None:
+    """Refuse: there is nothing to switch on."""
+    raise NotImplementedError(feature)
+'''
 # The earliest time that a zip can hold: the same sources make the same file, whenever and wherever it is built.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -45,7 +63,10 @@ class App:
 WATCHER = App("btmm", "watcher", ("dnspython", "vici"))
 # The zone host has dnspython from its distribution, for the modules that run there.
 SWEEPER = App("btmm-sweep", "sweeper", ())
-APPS = {app.package: app for app in (WATCHER, SWEEPER)}
+RELAY = App("btmm-relay", "relay", ())
+# Its own dnspython, since the one of Debian 12 is older than what the mirror was measured with.
+NOTIFIER = App("btmm-notifier", "notifier", ("dnspython",))
+APPS = {app.package: app for app in (WATCHER, SWEEPER, NOTIFIER, RELAY)}
 
 
 class ZipappError(Exception):
@@ -61,10 +82,7 @@ def cached(cache: Path, app: App = WATCHER, root: Path = ROOT) -> Path:
         ZipappError: a package is missing on the controller.
     """
     members = dict(collect(app, root))
-    digest = hashlib.sha256()
-    for name, content in members.items():
-        digest.update(f"{name}\0{len(content)}\0".encode() + content)
-    path = cache / f"{app.name}-{digest.hexdigest()[:32]}.pyz"
+    path = cache / f"{app.name}-{_digest(members)}.pyz"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         write_atomic(path, pack(members.items()), 0o755)
@@ -87,9 +105,9 @@ def pack(members: Iterable[tuple[str, bytes]]) -> bytes:
 
 def collect(app: App = WATCHER, root: Path = ROOT) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of every member, in the order of their names."""
-    members = {"__main__.py": _MAIN.format(package=app.package).encode()}
-    for path in sorted((root / app.package).glob("*.py")):
-        members[f"{app.package}/{path.name}"] = path.read_bytes()
+    members = {"__main__.py": _main(app, "")}
+    for path in sorted((root / app.package).rglob("*.py")):
+        members[path.relative_to(root).as_posix()] = path.read_bytes()
     package = PurePosixPath(*LIBRARY.split("."))
     for parent in (package, *package.parents):
         if parent.name:
@@ -99,7 +117,21 @@ def collect(app: App = WATCHER, root: Path = ROOT) -> Iterator[tuple[str, bytes]
         members[f"{package}/{module}.py"] = (library / f"{module}.py").read_bytes()
     for distribution in app.distributions:
         members.update(_distribution(distribution))
+    if "dns/_features.py" in members:
+        members["dns/_features.py"] = _NO_FEATURES
+    members["__main__.py"] = _main(app, _digest(members))
     yield from sorted(members.items())
+
+
+def _main(app: App, build: str) -> bytes:
+    return _MAIN.format(library=LIBRARY, package=app.package, name=app.name, build=build).encode()
+
+
+def _digest(members: dict[str, bytes]) -> str:
+    digest = hashlib.sha256()
+    for name, content in sorted(members.items()):
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:32]
 
 
 def _needed(library: Path, members: dict[str, bytes]) -> set[str]:

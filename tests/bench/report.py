@@ -26,13 +26,18 @@ def report(
         numbers: what build/bench/NAME.json holds; seconds, or ratios.
         versions: of the programs that were measured.
     """
-    head, *body = rows
-    print("\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *body)))
-    print(f"\n{machine()}; {'; '.join((f'Python {platform.python_version()}', *versions))}.")
+    table(rows)
+    print(f"{machine()}; {'; '.join((f'Python {platform.python_version()}', *versions))}.")
     DIRECTORY.mkdir(parents=True, exist_ok=True)
     path = DIRECTORY / f"{name}.json"
     path.write_text(json.dumps({key: round(value, 3) for key, value in numbers.items()}, indent=1) + "\n")
     print(f"{path.relative_to(Path.cwd())}: {json.dumps(json.loads(path.read_text()))}")
+
+
+def table(rows: Sequence[Sequence[str]]) -> None:
+    """Print a Markdown table; the first row is its head."""
+    head, *body = rows
+    print("\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *body)) + "\n")
 
 
 def machine() -> str:

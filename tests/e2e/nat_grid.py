@@ -41,8 +41,7 @@ SETTLED = """
 import json, pathlib, sys, time
 before, deadline = json.loads(sys.argv[1]), time.monotonic() + float(sys.argv[2])
 while time.monotonic() < deadline:
-    files = [*pathlib.Path("/run/btmm").glob("status.json"), *pathlib.Path("/run/btmm").glob("*/status.json")]
-    status = json.loads(files[0].read_text())
+    status = json.loads(pathlib.Path(sys.argv[3]).read_text())
     if status.get("published") != before and not status.get("error"):
         break
     time.sleep(0.05)
@@ -95,7 +94,9 @@ def move(fleet: Fleet, side: str, kind: str) -> None:
     """Plug a host into a network, and wait until its daemon has dealt with it or SETTLE_S have passed."""
     before = json.dumps(status(fleet, side).get("published"))
     fleet.lab("plug", side, "wan" if kind == "none" else f"{side}-{kind}")
-    fleet.on(side, "python3", "-c", SETTLED, before, str(SETTLE_S), timeout=SETTLE_S + 10)
+    fleet.on(
+        side, "python3", "-c", SETTLED, before, str(SETTLE_S), f"/run/btmm/{ZONE}/status.json", timeout=SETTLE_S + 10
+    )
 
 
 def fetch(fleet: Fleet) -> Outcome:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import os
 import signal
@@ -14,16 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import dns.asyncquery
 import dns.message
+import dns.opcode
 import pytest
 from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint
 from ansible_collections.btmm.fleet.plugins.module_utils.update import BadKey
 
+from watcher import charon, clock, netlink, sleep, uplink
 from watcher import instance as instance_module
-from watcher import netlink, tunnels, uplink
+from watcher.clock import Leap, boottime
 from watcher.daemon import Daemon
 from watcher.errors import AlreadyRunningError, PortMapError
-from watcher.places import Places
-from watcher.portmap import Mapping
+from watcher.places import STATUS_FILE, Places
+from watcher.portmap.mapping import Mapping
 from watcher.uplink import Uplink
 
 from .conftest import written
@@ -47,18 +48,21 @@ class World:
         self.bad_key = False
         self.updates: list[str] = []
         self.released = 0
+        self.doubted = 0
         self.notified: list[str] = []
 
     async def async_exchange(self, message: Message) -> Message:
         if self.bad_key:
             raise BadKey("the zone server has another secret")
+        if message.opcode() == dns.opcode.QUERY:
+            return dns.message.make_response(message)  # the zone has no relay
         self.updates.append(str(message))
         return message
 
     def drop(self) -> None:
         pass
 
-    def watch(self, changed: Callable[[], None]) -> World:
+    def watch(self, changed: Callable[[], None], *_: object) -> World:
         """Stand in for rtnetlink: the test calls `changed`."""
         self.changed = changed
         return self
@@ -69,11 +73,19 @@ class World:
     async def async_obtain(self, _: Uplink) -> Mapping:
         if self.no_mapping:
             raise PortMapError("the gateway refuses")
-        now = asyncio.get_running_loop().time()
-        return Mapping(self.outer, "nat-pmp", now + 7200, now + 3600)
+        now = boottime()
+        return Mapping(self.outer, "nat-pmp", 7200, now + 7200, (now + 3600,))
 
-    async def async_release(self, _: Uplink) -> None:
+    async def async_release(self) -> None:
         self.released += 1
+
+    def doubt(self) -> None:
+        self.doubted += 1
+
+    def watch_clock(self, leapt: Callable[[Leap], None]) -> World:
+        """Stand in for the kernel's timer: the test calls `leapt`."""
+        self.leapt = leapt
+        return self
 
     @property
     def status(self) -> dict[str, Any]:
@@ -103,10 +115,11 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     written(directory, stub={"address": "127.0.0.1", "port": _free_port()})
     world = World(directory)
     monkeypatch.setattr(instance_module, "ZoneClient", lambda _: world)
-    monkeypatch.setattr(instance_module, "PortMapper", lambda _: world)
+    monkeypatch.setattr(instance_module, "Mapper", lambda *_: world)
     monkeypatch.setattr(netlink, "Watch", world.watch)
-    monkeypatch.setattr(uplink, "find", lambda _: world.link)
-    monkeypatch.setattr(tunnels, "VICI_SOCKET", str(tmp_path / "no-charon"))
+    monkeypatch.setattr(clock, "Watch", world.watch_clock)
+    monkeypatch.setattr(uplink, "find", lambda *_: world.link)
+    monkeypatch.setattr(charon, "SOCKET", str(tmp_path / "no-charon"))
     return world
 
 
@@ -150,23 +163,39 @@ async def test_published_ready_and_withdrawn_at_the_end(world: World, notificati
     assert world.released == 1
 
 
-async def test_the_mapping_is_left_to_another_zone_of_the_host(world: World, notifications: list[str]) -> None:
-    other = world.directory.parent / "eve.members.example"
-    other.mkdir()
-    with (other / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        task = asyncio.create_task(Daemon(world.places).async_run())
-        await world.until(lambda: "READY=1" in notifications)
-        os.kill(os.getpid(), signal.SIGTERM)
-        await asyncio.wait_for(task, 5)
-    assert len(world.updates) == 4
-    assert world.released == 0
-    # A lock that nobody holds is what a killed daemon left.
-    task = asyncio.create_task(Daemon(world.places).async_run())
-    await world.until(lambda: len(world.updates) == 6)
-    os.kill(os.getpid(), signal.SIGTERM)
-    await asyncio.wait_for(task, 5)
-    assert world.released == 1
+async def test_before_a_suspend_the_host_leaves_and_comes_back_after_it(running: World) -> None:
+    await running.until(lambda: running.status.get("published"))
+    running.updates.clear()
+    file = running.places.run / STATUS_FILE
+    assert await asyncio.to_thread(sleep.tell, [file], asleep=True)
+    assert (running.status["asleep"], running.status["outer"], running.released) == (True, None, 1)
+    assert len(running.updates) == 2
+    running.link = None
+    running.changed()  # the network goes down before the kernel does
+    await asyncio.sleep(0.05)
+    assert running.status["error"] is None
+    running.link = Uplink(IPv4Address("192.168.20.10"), IPv4Address("192.168.20.1"))
+    await asyncio.to_thread(sleep.tell, [file], asleep=False)
+    await running.until(lambda: running.status.get("published") and not running.status["asleep"])
+    assert len(running.updates) == 4
+
+
+async def test_a_suspend_that_nobody_told_is_noticed_by_the_clock(
+    running: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await running.until(lambda: running.status.get("published"))
+    running.updates.clear()
+    running.leapt(Leap(3600.0, 0.0))
+    await running.until(lambda: len(running.updates) == 2)
+    assert running.doubted == 1
+
+
+async def test_after_a_step_of_the_time_of_day_the_trace_of_the_lease_is_written_again(running: World) -> None:
+    await running.until(lambda: running.status.get("published"))
+    running.updates.clear()
+    running.leapt(Leap(0.0, -86400.0))
+    await running.until(lambda: len(running.updates) == 2)
+    assert running.doubted == 0
 
 
 async def test_a_wrong_key_is_ready_and_tells_why(running: World) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 import dns.edns
@@ -19,12 +20,14 @@ import pytest
 
 from watcher.errors import TunnelError, ZoneServerError
 from watcher.magic import Magic
+from watcher.peers import Locator, Vantage
+from watcher.uplink import Uplink
 
 if TYPE_CHECKING:
     from dns.message import Message
 
     from watcher.config import Config
-    from watcher.tunnels import Peer
+    from watcher.peers import Peer
 
 ZONE = "bob.members.example."
 TARGET = f"AutoTunnel-AA.{ZONE}"
@@ -83,7 +86,9 @@ class Rig:
     def __init__(self, config: Config) -> None:
         self.zone = Zone()
         self.tunnels = Counting()
-        parts: Any = (self.zone, self.tunnels)
+        vantage = Vantage(Uplink(IPv4Address("192.168.20.10"), IPv4Address("192.168.20.1")))
+        locator = Locator(config, self.zone, lambda: vantage)
+        parts: Any = (self.zone, locator, self.tunnels)
         self.magic = Magic(config, *parts)
 
     async def ask(self, name: str, kind: str = "AAAA", **more: Any) -> Message:
@@ -104,8 +109,7 @@ async def test_a_peers_address_is_given_after_its_tunnel_is_up(rig: Rig) -> None
     assert [str(rrset) for rrset in answer.answer] == [f"imac.{ZONE} 0 IN AAAA fd12:3456:789a::2"]
     (peer,) = rig.tunnels.peers
     assert (peer.label, peer.identity, str(peer.ula)) == ("imac", "imac.bob.members.example", "fd12:3456:789a::2")
-    assert peer.outer is not None
-    assert (str(peer.outer.address), peer.outer.port) == ("203.0.113.101", 41500)
+    assert [str(way) for way in peer.ways] == ["203.0.113.101:41500 (direct)"]
 
 
 async def test_names_are_compared_without_case(rig: Rig) -> None:
@@ -165,7 +169,7 @@ async def test_repeated_questions_after_a_failure_are_one_attempt(rig: Rig) -> N
 
 async def test_a_peer_without_endpoint_may_still_have_called_us(rig: Rig) -> None:
     await rig.ask(f"mute.{ZONE}")
-    assert rig.tunnels.peers[0].outer is None
+    assert not rig.tunnels.peers[0].ways
 
 
 async def test_a_fleet_address_at_a_name_that_is_no_host_is_withheld(rig: Rig) -> None:

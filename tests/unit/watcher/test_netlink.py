@@ -24,7 +24,7 @@ async def test_a_burst_is_one_change(monkeypatch: pytest.MonkeyPatch) -> None:
             self.fileno, self.close = ours.fileno, ours.close
 
         def bind(self, address: tuple[int, int]) -> None:
-            assert address == (0, 0x51)
+            assert address == (0, 0x551)
 
     monkeypatch.setattr(netlink, "DEBOUNCE_S", 0.05)
     calls: list[float] = []

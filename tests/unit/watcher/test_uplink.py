@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 import pytest
 
-from watcher.uplink import Uplink, default_gateway, is_private
+from watcher.uplink import Route, Uplink, best_route, find, is_private, routes
 
 TABLE = """Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
 eth0\t00000000\t010AA8C0\t0003\t0\t0\t100\t00000000\t0\t0\t0
@@ -16,20 +16,39 @@ eth0\t000AA8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
 """
 
 
+FAR = IPv4Address("198.51.100.1")
+
+
 def test_the_lowest_metric_wins() -> None:
-    assert default_gateway(TABLE) == IPv4Address("192.168.20.1")
+    best = best_route(routes(TABLE), FAR)
+    assert best == Route("wlan0", IPv4Network("0.0.0.0/0"), IPv4Address("192.168.20.1"), 50)
+
+
+def test_the_longest_prefix_wins() -> None:
+    best = best_route(routes(TABLE), IPv4Address("192.168.10.7"))
+    assert best == Route("eth0", IPv4Network("192.168.10.0/24"), None, 0)
 
 
 def test_no_default_route() -> None:
     lines = TABLE.splitlines(keepends=True)
-    assert default_gateway(lines[0] + lines[3]) is None
-    assert default_gateway("") is None
+    assert best_route(routes(lines[0] + lines[3]), FAR) is None
+    assert routes("") == ()
 
 
-def test_a_route_that_is_down_or_has_no_gateway_does_not_count() -> None:
+def test_a_route_that_is_down_does_not_count() -> None:
     header = TABLE.splitlines(keepends=True)[0]
-    assert default_gateway(header + "ppp0\t00000000\t00000000\t0001\t0\t0\t0\t00000000\t0\t0\t0\n") is None
-    assert default_gateway(header + "eth0\t00000000\t010AA8C0\t0002\t0\t0\t0\t00000000\t0\t0\t0\n") is None
+    assert routes(header + "eth0\t00000000\t010AA8C0\t0002\t0\t0\t0\t00000000\t0\t0\t0\n") == ()
+
+
+def test_this_host_as_it_is() -> None:
+    """Whatever the machine has: what is found is of the Internet's kind, and on the link that it names."""
+    link = find()
+    if link is None:
+        pytest.skip("this machine has no way out")
+    assert link.address6 is None or link.address6 in IPv6Network("2000::/3")
+    if link.gateway is not None:
+        assert link.interface is not None
+        assert not link.subnets or link.on_link(link.gateway)
 
 
 @pytest.mark.parametrize("text", ["10.1.2.3", "172.31.0.1", "192.168.0.1", "100.64.0.1", "169.254.1.1", "192.0.0.2"])

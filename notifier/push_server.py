@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""DNS Push for the zones of the mirror (RFC 8765): who subscribes to what, and how a change gets to all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import dns.rdataclass
+import dns.rdatatype
+from ansible_collections.btmm.fleet.plugins.module_utils import push
+from ansible_collections.btmm.fleet.plugins.module_utils.dso import Keepalive, Rcode
+from ansible_collections.btmm.fleet.plugins.module_utils.names import folded
+from dns.rdatatype import RdataType
+
+from . import push_changes
+from .push_session import CLOSE_WITHIN_S, MINUTE_MS, Session
+from .stream import Limits
+from .streams import Streams
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterable, Sequence
+
+    from ansible_collections.btmm.fleet.plugins.module_utils.push import Question
+    from dns.name import Name
+
+    from . import config
+    from .access import Access, Client
+    from .mirror import Change, Mirror
+    from .stream import Stream
+
+_LOGGER = logging.getLogger(__name__)
+
+SESSIONS_AT_ONCE = 200  # that are told of a change in one turn of the loop
+SWEEP_S = 1.0
+# Connections beyond the sessions there may be: whoever has one is told to come again later, and not just cut off.
+RESERVE = 256
+# What is dictated, in milliseconds: RFC 8490 section 6.5.2 recommends an hour, home routers forget sooner.
+LONGEST = Keepalive(inactivity_ms=30_000, interval_ms=60 * MINUTE_MS)
+SHORTEST = Keepalive(inactivity_ms=0, interval_ms=30_000)
+
+
+class Topic:
+    """One question, and who subscribes to it."""
+
+    __slots__ = ("key", "question", "sessions")
+
+    def __init__(self, key: tuple[bytes, ...], question: Question) -> None:
+        self.key = key
+        self.question = question
+        self.sessions: set[Session] = set()
+
+
+@dataclass(slots=True)
+class _Delivery:
+    """One message, or a few, for many sessions; encoded once, in as many ways as sessions are padded."""
+
+    changes: list[push.Change]
+    sessions: list[Session]
+    next: int = 0
+    encoded: dict[int, bytes] = field(default_factory=dict)
+
+    def send(self, count: int) -> bool:
+        """Serve the next `count` sessions; return whether all are served."""
+        for session in self.sessions[self.next : self.next + count]:
+            if not session.ending:
+                session.send(self.framed(session.block))
+        self.next += count
+        return self.next >= len(self.sessions)
+
+    def framed(self, block: int) -> bytes:
+        if block not in self.encoded:
+            self.encoded[block] = b"".join(_frames(self.changes, block))
+        return self.encoded[block]
+
+
+class PushServer:
+    """The service. All of it runs in one event loop; what a client or a zone causes never awaits anything."""
+
+    kind = "push"
+
+    def __init__(self, mirror: Mirror, access: Access, limits: config.Limits) -> None:
+        self.limits = limits
+        self._mirror = mirror
+        self._access = access
+        self._streams = Streams(self._make, Limits(streams=limits.sessions + RESERVE, queue=limits.queued_bytes))
+        self._topics: dict[tuple[bytes, ...], dict[tuple[int, int], Topic]] = {}
+        self._sessions: set[Session] = set()
+        self._per_client: dict[Client | None, int] = {}
+        self._deliveries: deque[_Delivery] = deque()
+        self._end_of_changes = mirror.subscribe(self._changed)
+        self._sweeping: asyncio.Task[None] | None = None
+        self._empty = asyncio.Event()
+        self._events = 0
+
+    async def async_start(self, addresses: Sequence[str], port: int) -> None:
+        """Listen at these addresses. Port 0 is a free one, in tests.
+
+        Raises:
+            OSError: the port is taken, or an address is not this host's.
+        """
+        for address in addresses:
+            self.port = self._streams.listen(address, port, self._access.context)
+        self._sweeping = asyncio.get_running_loop().create_task(self._async_sweep())
+
+    def recheck(self) -> None:
+        """Judge open sessions again; who may know less now is asked to go (RFC 8490 section 7.2.1)."""
+        for session in tuple(self._sessions):
+            zones = self._access.opens(session.client)
+            if session.zones - zones:
+                session.dismiss(Rcode.NOTAUTH, 0)
+            session.zones = zones
+
+    async def async_stop(self) -> None:
+        """Ask all clients to come back, each at another time, and cut off who does not go by himself."""
+        self._end_of_changes()
+        self._streams.stop_listening()
+        self._flush()
+        spread_ms = 1000 + 10 * len(self._sessions)
+        for session in tuple(self._sessions):
+            session.dismiss(Rcode.NOERROR, 1000 + random.randrange(spread_ms))  # noqa: S311 - spread, not secrecy
+        if self._sessions:
+            self._empty.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_WITHIN_S):
+                    await self._empty.wait()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        self._streams.close()
+
+    def report(self) -> dict[str, int]:
+        """Return what is going on, in numbers; `events` counts a step once for each session that it was told to."""
+        topics = (topic for kinds in self._topics.values() for topic in kinds.values())
+        return {
+            "port": self.port,
+            "sessions": len(self._sessions),
+            "subscriptions": sum(len(topic.sessions) for topic in topics),
+            "events": self._events,
+            "refused": self._streams.refused,
+            "slow": self._streams.slow,
+        }
+
+    def opened(self, session: Session, sock: ssl.SSLSocket) -> None:
+        """A client is there; who has no zone to hear of, or is here too often, is not let in."""
+        session.client = client = self._access.identify(sock)
+        session.zones = self._access.opens(client)
+        session.surplus = len(self._sessions) >= self.limits.sessions
+        self._sessions.add(session)
+        count = self._per_client[client] = self._per_client.get(client, 0) + 1
+        if not session.zones or (client and count > self.limits.sessions_per_address):
+            why = "it has too many sessions" if session.zones else "it is no host of a zone of ours"
+            _LOGGER.info("%s (%s) is not let in: %s", client or "a client", session.address, why)
+            session.abort()
+
+    def closed(self, session: Session) -> None:
+        """A client has gone."""
+        self.quiet(session)
+        self._sessions.discard(session)
+        left = self._per_client.get(session.client, 1) - 1
+        if left:
+            self._per_client[session.client] = left
+        else:
+            self._per_client.pop(session.client, None)
+        if not self._sessions:
+            self._empty.set()
+
+    def quiet(self, session: Session) -> None:
+        """Tell a session nothing more."""
+        for topic in session.topics.values():
+            self.leave(session, topic)
+        session.topics = {}
+
+    def granted(self, wished: Keepalive) -> Keepalive:
+        """Return the timeouts that the server dictates (RFC 8490 section 7.1)."""
+        return Keepalive(
+            min(max(wished.inactivity_ms, SHORTEST.inactivity_ms), LONGEST.inactivity_ms),
+            min(max(wished.interval_ms, SHORTEST.interval_ms), LONGEST.interval_ms),
+        )
+
+    def judge(self, session: Session, question: Question) -> Rcode:
+        """Return whether the session may subscribe to this (RFC 8765 section 6.2.2)."""
+        zone = self._mirror.zone_of(question.name)
+        in_class = question.rdclass in (dns.rdataclass.IN, push.ANY)
+        if zone is None or zone not in session.zones or not in_class:
+            return Rcode.NOTAUTH
+        if question.rdtype != push.ANY and dns.rdatatype.is_metatype(RdataType.make(question.rdtype)):
+            return Rcode.FORMERR
+        if len(session.topics) >= self.limits.subscriptions_per_session:
+            return Rcode.REFUSED
+        state = self._mirror.state(zone)
+        if session.surplus or state is None or state.serial is None:
+            return Rcode.SERVFAIL
+        return Rcode.NOERROR
+
+    def topic(self, question: Question) -> Topic:
+        """Return the topic of a question, which is about to get a subscriber."""
+        key = folded(question.name)
+        kinds = self._topics.setdefault(key, {})
+        return kinds.setdefault(question[1:], Topic(key, question))
+
+    def leave(self, session: Session, topic: Topic) -> None:
+        """Take a session off a topic; the last one takes the topic along."""
+        topic.sessions.discard(session)
+        if not topic.sessions:
+            kinds = self._topics.get(topic.key, {})
+            kinds.pop(topic.question[1:], None)
+            if not kinds:
+                self._topics.pop(topic.key, None)
+
+    def initial(self, topic: Topic, block: int) -> Iterable[bytes]:
+        """Return what a new subscriber is told at once, framed: all that is there, if anything is."""
+        # What is on its way to earlier subscribers is in the answer already, and must not come after it.
+        self._flush()
+        question = topic.question
+        sets = self._mirror.lookup(question.name, RdataType.make(push.ANY))
+        return _frames(push_changes.initial(sets, question.rdtype), block)
+
+    def reconfirm(self, session: Session, name: Name) -> None:
+        """Look whether the primary knows better (RFC 8765 section 6.5): whether its zone is another one than ours."""
+        zone = self._mirror.zone_of(name)
+        if zone is not None and zone in session.zones:
+            self._mirror.check(zone)
+
+    def _make(self, streams: Streams, sock: ssl.SSLSocket, address: str) -> Stream:
+        return Session(streams, sock, address, self)
+
+    def _changed(self, changes: Sequence[Change]) -> None:
+        """One step of a zone: find who has to hear of it, and what."""
+        by_name: dict[tuple[bytes, ...], list[Change]] = {}
+        for change in changes:
+            key = folded(change.name)
+            if key in self._topics:
+                by_name.setdefault(key, []).append(change)
+        told: list[list[push.Change]] = []
+        hearers: dict[Session, tuple[int, ...]] = {}
+        for key, some in by_name.items():
+            left = {int(s.rdtype): len(s.rdatas) for s in self._mirror.lookup(some[0].name, RdataType.make(push.ANY))}
+            for topic in self._topics[key].values():
+                notes = push_changes.notifications(topic.question.name, some, left, topic.question.rdtype)
+                if notes:
+                    for session in topic.sessions:
+                        hearers[session] = (*hearers.get(session, ()), len(told))
+                    told.append(notes)
+        # One message for all who hear the same; who subscribes to several of it hears of each change once.
+        groups: dict[tuple[int, ...], list[Session]] = {}
+        for session, indices in hearers.items():
+            groups.setdefault(indices, []).append(session)
+        idle = not self._deliveries
+        for indices, sessions in groups.items():
+            merged = list(dict.fromkeys(note for index in indices for note in told[index]))
+            self._deliveries.append(_Delivery(merged, sessions))
+        self._events += len(hearers)
+        if idle and self._deliveries:
+            self._deliver()
+
+    def _deliver(self) -> None:
+        """Serve some sessions, and the rest in the next turns of the loop."""
+        room = SESSIONS_AT_ONCE
+        while self._deliveries and room > 0:
+            first = self._deliveries[0]
+            room -= len(first.sessions) - first.next
+            if first.send(SESSIONS_AT_ONCE):
+                self._deliveries.popleft()
+        if self._deliveries:
+            asyncio.get_running_loop().call_soon(self._deliver)
+
+    def _flush(self) -> None:
+        while self._deliveries:
+            delivery = self._deliveries.popleft()
+            delivery.send(len(delivery.sessions))
+
+    async def _async_sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self._streams.sweep()
+            now = time.monotonic()
+            for session in tuple(self._sessions):
+                if session.overdue(now):
+                    session.abort()
+
+
+def _frames(changes: list[push.Change], block: int) -> list[bytes]:
+    return [len(wire).to_bytes(2, "big") + wire for wire in push.encode_push(changes, block)]

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All TLS connections of one service: who is taken, who takes too long, who reads too slowly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+    from .stream import Limits, Stream
+
+_LOGGER = logging.getLogger(__name__)
+
+RECORD = 16_384  # octets of data in one TLS record at most (RFC 8446 section 5.1): one read empties it
+SEND_BUFFER = 65_536  # octets that the kernel may hold for a connection: else it takes megabytes for who does not read
+ACCEPT_AT_ONCE = 32  # new connections in one turn of the loop, so that the others have theirs
+PAUSE_S = 1.0
+
+
+class Streams:
+    """Listens, and holds all connections of one service."""
+
+    def __init__(self, make: Callable[[Streams, ssl.SSLSocket, str], Stream], limits: Limits) -> None:
+        """Prepare; `make` makes the object of a new connection."""
+        self.limits = limits
+        self.buffer = bytearray(RECORD)
+        self.streams: set[Stream] = set()
+        self.queued = 0  # octets that wait for readers
+        self.slow = 0  # readers that were dropped
+        self.refused = 0  # connections that were not taken
+        self._make = make
+        self._half_open: dict[Stream, float] = {}  # until when, oldest first
+        self._per_address: dict[str, int] = {}
+        self._waiting: set[Stream] = set()
+        self._listeners: list[socket.socket] = []
+        self._context: ssl.SSLContext | None = None
+
+    def listen(self, address: str, port: int, context: ssl.SSLContext) -> int:
+        """Serve on one address; return the port (which matters when `port` is 0).
+
+        Raises:
+            OSError: the port is taken or not allowed.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._context = context
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        listener = socket.create_server((address, port), family=family, backlog=4096)
+        listener.setblocking(False)
+        self._listeners.append(listener)
+        self._loop.add_reader(listener.fileno(), self._accept, listener)
+        return int(listener.getsockname()[1])
+
+    def stop_listening(self) -> None:
+        """Take no new connections."""
+        for listener in self._listeners:
+            self._loop.remove_reader(listener.fileno())
+            listener.close()
+        self._listeners.clear()
+
+    def close(self) -> None:
+        """End everything at once."""
+        self.stop_listening()
+        for stream in tuple(self.streams):
+            stream.abort()
+
+    def sweep(self) -> None:
+        """End what takes too long; to be called about once a second."""
+        now = time.monotonic()
+        for stream, until in tuple(self._half_open.items()):
+            if until > now:
+                break
+            stream.abort()
+        for stream in tuple(self._waiting):
+            if stream.stalled(now):
+                self.slow += 1
+                stream.abort()
+
+    def wait_for(self, stream: Stream, sock: ssl.SSLSocket) -> None:
+        """Have `writable` called when the kernel takes more."""
+        self._waiting.add(stream)
+        self._loop.add_writer(sock.fileno(), stream.writable)
+
+    def served(self, stream: Stream, sock: ssl.SSLSocket) -> None:
+        """Nothing waits any more."""
+        self._waiting.discard(stream)
+        self._loop.remove_writer(sock.fileno())
+
+    def established(self, stream: Stream, sock: ssl.SSLSocket) -> None:
+        """The handshake is done."""
+        self._half_open.pop(stream, None)
+        self._uncount(stream)
+        self._loop.add_reader(sock.fileno(), stream.readable)
+
+    def forget(self, stream: Stream, sock: ssl.SSLSocket) -> None:
+        """The stream is about to close."""
+        self.streams.discard(stream)
+        self._waiting.discard(stream)
+        if self._half_open.pop(stream, None) is not None:
+            self._uncount(stream)
+        with contextlib.suppress(ValueError, OSError):
+            self._loop.remove_writer(sock.fileno())
+            self._loop.remove_reader(sock.fileno())
+
+    def _uncount(self, stream: Stream) -> None:
+        left = self._per_address.get(stream.address, 1) - 1
+        if left:
+            self._per_address[stream.address] = left
+        else:
+            self._per_address.pop(stream.address, None)
+
+    def _accept(self, listener: socket.socket) -> None:
+        for _ in range(ACCEPT_AT_ONCE):
+            try:
+                plain, where = listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as err:
+                # Out of descriptors. The listener stays ready, and would keep the loop busy until others have left.
+                _LOGGER.warning("no connection can be taken for %g s: %s", PAUSE_S, err)
+                self._loop.remove_reader(listener.fileno())
+                self._loop.call_later(PAUSE_S, self._resume, listener)
+                return
+            self._take(plain, str(where[0]))
+
+    def _resume(self, listener: socket.socket) -> None:
+        if listener in self._listeners:
+            self._loop.add_reader(listener.fileno(), self._accept, listener)
+
+    def _take(self, plain: socket.socket, address: str) -> None:
+        limits = self.limits
+        begun = self._per_address.get(address, 0)
+        if len(self.streams) >= limits.streams or begun >= limits.half_open_per_address:
+            self.refused += 1
+            plain.close()
+            return
+        if len(self._half_open) >= limits.half_open:
+            self.refused += 1
+            next(iter(self._half_open)).abort()
+        try:
+            plain.setblocking(False)
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+            assert self._context is not None  # noqa: S101 - for the type checker
+            sock = self._context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
+        except (OSError, ValueError):  # it has gone already
+            plain.close()
+            return
+        stream = self._make(self, sock, address)
+        self.streams.add(stream)
+        self._half_open[stream] = time.monotonic() + limits.handshake_s
+        self._per_address[address] = begun + 1
+        self._loop.add_reader(sock.fileno(), stream.handshake)

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A DNS Push client (RFC 8765, RFC 8490): one session to one of several servers, kept up until it is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .dso import DsoError
+from .push_session import Session, rcode_name
+from .push_view import View
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from .push import Change, Question
+
+CONNECT_WITHIN_S = 5.0
+STEADY_S = 10.0  # a session that lasted so long was a good one, and the next is tried at once
+FIRST_RETRY_S, RETRY_FACTOR, LAST_RETRY_S = 1.0, 2.0, 60.0
+BROKEN_S = 3600.0  # how long a server that breaks the protocol is not asked (RFC 8490 section 6.6.3.3)
+
+
+class PushError(Exception):
+    """No session could be had, or one was lost; one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A Push server: the name that its certificate must bear, its addresses, its port."""
+
+    name: str
+    addresses: tuple[str, ...]
+    port: int
+
+    def __str__(self) -> str:
+        """Return the form that messages use."""
+        return f"the Push server {self.name} ({', '.join(self.addresses)} port {self.port})"
+
+
+class PushClient:
+    """Follows questions. Told of are single records that came or went, and whether there is a session."""
+
+    def __init__(
+        self,
+        find_servers: Callable[[], Awaitable[Sequence[Server]]],
+        context: ssl.SSLContext,
+        on_changes: Callable[[Sequence[Change]], None],
+        on_state: Callable[[Server | None, PushError | None], None] = lambda _server, _error: None,
+    ) -> None:
+        """Remember what to do; nothing is opened yet.
+
+        Args:
+            find_servers: returns the servers, the best first; asked again before each round of attempts.
+            context: shows the host's certificate, and trusts the owner CA.
+            on_changes: told of changes; after a loss of the session only of what is different from before.
+            on_state: told of a new session once its answers are complete, and of its loss with the reason.
+        """
+        self._find_servers = find_servers
+        self._context = context
+        self._on_changes = on_changes
+        self._on_state = on_state
+        self._wanted: dict[Question, None] = {}
+        self._any_wanted = asyncio.Event()
+        self._view = View()
+        self._session: Session | None = None
+        self._not_before: dict[Server, float] = {}
+
+    def follow(self, questions: Iterable[Question]) -> None:
+        """Follow these questions from now on, and no others."""
+        wanted = dict.fromkeys(questions)
+        for question in [each for each in self._wanted if each not in wanted]:
+            self._view.forget(question, wanted)
+            if self._session is not None:
+                self._session.unsubscribe(question)
+        added = [each for each in wanted if each not in self._wanted]
+        self._wanted = wanted
+        if wanted:
+            self._any_wanted.set()
+        else:
+            self._any_wanted.clear()
+        if self._session is not None and added:
+            self._session.subscribe(added)
+
+    def reconnect(self) -> None:
+        """Give the session up, as after a change of address: the next one begins at once."""
+        self._not_before.clear()
+        if self._session is not None:
+            self._session.close()
+
+    async def async_run(self) -> None:
+        """Keep a session whenever there is anything to follow, until cancelled."""
+        failures = 0
+        while True:
+            await self._any_wanted.wait()
+            error: PushError | None = None
+            lasted = False
+            try:
+                servers = await self._find_servers()
+            except PushError as err:
+                servers, error = (), err
+            for server in servers:
+                if self._not_before.get(server, 0.0) > asyncio.get_running_loop().time():
+                    continue
+                lasted, ended = await self._async_session(server)
+                error = ended or error
+                if lasted or not self._wanted:
+                    break
+            if not self._wanted:
+                continue
+            failures = 0 if lasted else failures + 1
+            self._on_state(None, error or PushError("there is no Push server that can be asked now"))
+            if failures:
+                wait = min(FIRST_RETRY_S * RETRY_FACTOR ** (failures - 1), LAST_RETRY_S)
+                await asyncio.sleep(wait * random.uniform(0.75, 1.25))  # noqa: S311 - spread, not secrecy
+
+    async def _async_session(self, server: Server) -> tuple[bool, PushError | None]:
+        """Hold one session; return whether it was established, and why it ended."""
+        loop = asyncio.get_running_loop()
+        try:
+            streams = await self._async_connect(server)
+        except PushError as err:
+            return False, err
+        begun = loop.time()
+        session = self._session = Session(streams, self._told, lambda: self._synced(server))
+
+        def steady() -> bool:
+            return session.synced and loop.time() - begun > STEADY_S
+
+        try:
+            await session.async_hold(list(self._wanted))
+        except DsoError as err:
+            self._not_before[server] = loop.time() + BROKEN_S
+            return steady(), PushError(f"{server} breaks the protocol ({err}): see its log")
+        except (OSError, EOFError) as err:
+            reason = getattr(err, "strerror", None) or "the connection ended"
+            return steady(), PushError(f"{server} is lost: {reason}; see that it runs")
+        finally:
+            self._session = None
+            self._view.doubt()
+            if session.stay_away_s is not None:
+                self._not_before[server] = loop.time() + session.stay_away_s
+        if session.refusals:
+            rcode = next(iter(session.refusals.values()))
+            return False, PushError(
+                f"{server} refuses ({rcode_name(rcode)}): see that it serves the zone, and knows this host"
+            )
+        return steady(), None
+
+    async def _async_connect(self, server: Server) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        causes = []
+        for address in server.addresses:
+            try:
+                async with asyncio.timeout(CONNECT_WITHIN_S):
+                    return await asyncio.open_connection(
+                        address, server.port, ssl=self._context, server_hostname=server.name
+                    )
+            except TimeoutError:
+                causes.append("no answer")
+            except ssl.SSLCertVerificationError as err:
+                causes.append(f"its certificate is not trusted: {err.verify_message}")
+            except OSError as err:
+                causes.append(err.strerror or str(err))
+        why = ", ".join(dict.fromkeys(causes)) or "it has no address"
+        raise PushError(f"{server} can't be reached: {why}; see that it runs, and lets us in there")
+
+    def _told(self, changes: Sequence[Change]) -> None:
+        different = self._view.apply(changes, self._wanted)
+        if different:
+            self._on_changes(different)
+
+    def _synced(self, server: Server) -> None:
+        gone = self._view.settle()
+        if gone:
+            self._on_changes(gone)
+        self._on_state(server, None)

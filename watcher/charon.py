@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Charon's vici socket: what tunnels there are, and the few orders that the watcher gives. All of it blocks."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint
+
+from .errors import TunnelError
+from .portmap.mapping import TUNNEL_PORT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from ipaddress import IPv6Network
+
+    import vici
+
+    from .config import Config
+    from .peers import Peer
+
+SOCKET = "/run/charon.vici"
+DPD_S = 30  # silence after which charon asks a peer that we called whether it lives
+IDLE_S = 600  # a tunnel without traffic for so long is closed (RFC 6281 section 7.1: tunnels come and go on demand)
+ANSWER_S = 5.0
+
+_IKE_PROPOSALS = ["aes128gcm16-prfsha256-x25519", "aes256gcm16-prfsha384-ecp384"]
+_ESP_PROPOSALS = ["aes128gcm16-x25519", "aes256gcm16-ecp384"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """An established tunnel as charon lists it.
+
+    ``ours``: this host called. ``in_s``, ``out_s``: seconds since the last packet, infinite before the first.
+    ``age_s``: since the IKE SA was made. All have a resolution of a second.
+    """
+
+    number: int
+    connection: str
+    ours: bool
+    identity: str
+    address: str
+    remote: Endpoint
+    in_s: float
+    out_s: float
+    age_s: float
+
+
+@contextlib.contextmanager
+def session(timeout_s: float | None = ANSWER_S) -> Iterator[vici.Session]:
+    """A vici session of its own for every task: a session answers one request at a time.
+
+    Raises:
+        TunnelError: charon is away or does not answer within `timeout_s` seconds.
+    """
+    import vici  # noqa: PLC0415 - only needed once there is a peer
+
+    with socket.socket(socket.AF_UNIX) as sock:
+        try:
+            sock.settimeout(timeout_s)
+            sock.connect(SOCKET)
+            yield vici.Session(sock)
+        except OSError as err:
+            raise TunnelError(f"charon does not answer at {SOCKET} ({err}): start the service strongswan") from err
+
+
+def established(charon: vici.Session, prefix: IPv6Network) -> list[Tunnel]:
+    """Return the tunnels that carry traffic to hosts with an address in `prefix`: charon serves other zones, too."""
+    return [tunnel for tunnel in _established(charon) if _is_in(tunnel.address, prefix)]
+
+
+def call(charon: vici.Session, config: Config, peer: Peer, at: Endpoint, timeout_s: float) -> None:
+    """Make a new IKE SA to a peer, whatever others there are (`reuse_ikesa = no` in the tunnel role's settings).
+
+    Raises:
+        TunnelError: nobody answers there within `timeout_s` seconds, or one side refuses.
+    """
+    name = f"peer-{peer.identity}"  # a label alone may be in several zones of this host
+    charon.load_conn({name: connection(config, name, peer, at)})
+    timeout = str(round(timeout_s * 1000))
+    try:
+        _run(charon.initiate({"ike": name, "child": name, "timeout": timeout, "loglevel": "-1"}))
+    except _command_error() as err:
+        # Charon would go on trying after its answer, and a second attempt would run beside the first.
+        for number in attempts(charon, name):
+            forget(charon, number)
+        raise TunnelError(
+            f"no tunnel to {peer.identity} at {at} ({err}): see 'journalctl -u strongswan' here and there"
+        ) from err
+
+
+def attempts(charon: vici.Session, end: str) -> list[int]:
+    """Return the calls of ours that nobody has answered yet, to peers whose name ends so."""
+    return [
+        int(sa["uniqueid"])
+        for entry in list(charon.list_sas())
+        for connection_name, sa in entry.items()
+        if sa.get("state") == b"CONNECTING"
+        and sa.get("initiator") == b"yes"
+        and connection_name.startswith("peer-")
+        and connection_name.endswith(end)
+    ]
+
+
+def forget(charon: vici.Session, number: int) -> None:
+    """Drop an IKE SA without waiting for the other end, which is told if it still hears us (`timeout` -1)."""
+    with contextlib.suppress(_command_error()):
+        _run(charon.terminate({"ike-id": str(number), "force": "yes", "timeout": "-1", "loglevel": "-1"}))
+
+
+def listen(changed: Callable[[], None], going_on: Callable[[], bool], again_s: float) -> None:
+    """Call `changed` now, and whenever a tunnel came or went, or charon itself did; returns when not `going_on()`."""
+    while going_on():
+        try:
+            with session(timeout_s=None) as charon:
+                changed()
+                for _ in charon.listen(["ike-updown", "child-updown"]):
+                    changed()
+        except TunnelError:
+            changed()
+            time.sleep(again_s)
+
+
+def connection(config: Config, name: str, peer: Peer, at: Endpoint) -> dict[str, Any]:
+    """Return what charon is told of a peer.
+
+    Raises:
+        TunnelError: the host's certificate is missing.
+    """
+    try:
+        certificate = config.certificate.read_bytes()
+        authority = config.ca.read_bytes()
+    except OSError as err:
+        raise TunnelError(f"{err.filename} can't be read ({err.strerror}): run the identity role again") from err
+    child = {
+        "local_ts": [f"{config.host.ula}/128"],
+        "remote_ts": [f"{peer.ula}/128"],
+        "esp_proposals": _ESP_PROPOSALS,
+        "mode": "tunnel",
+        "start_action": "none",
+        "dpd_action": "clear",
+        "inactivity": f"{IDLE_S}s",
+    }
+    return {
+        "version": "2",
+        "remote_addrs": [str(at.address)],
+        "remote_port": str(at.port),
+        # From 500 to another port the non-ESP marker would be missing, and the peer would never answer.
+        "local_port": str(TUNNEL_PORT),
+        "encap": "yes",
+        "mobike": "yes",
+        # Both ends may call at once: with "replace" each end would drop the other's. `converge` chooses instead. An SA
+        # of before a reboot goes all the same, by INITIAL_CONTACT (RFC 7296 section 2.4).
+        "unique": "no",
+        "dpd_delay": f"{DPD_S}s",
+        "proposals": _IKE_PROPOSALS,
+        "local": {
+            "auth": "pubkey",
+            "certs": [certificate],
+            "id": config.host_name.to_text(omit_final_dot=True),
+        },
+        "remote": {"auth": "pubkey", "cacerts": [authority], "id": peer.identity},
+        "children": {name: child},
+    }
+
+
+def _is_in(selector: str, prefix: IPv6Network) -> bool:
+    try:
+        return IPv6Address(selector) in prefix
+    except ValueError:  # another program's tunnel, to a network or an IPv4 address
+        return False
+
+
+def _command_error() -> type[Exception]:
+    from vici.exception import CommandException  # noqa: PLC0415
+
+    error: type[Exception] = CommandException
+    return error
+
+
+def _run(events: Iterator[object]) -> None:
+    for _ in events:
+        pass
+
+
+def _established(charon: vici.Session) -> Iterator[Tunnel]:
+    for entry in list(charon.list_sas()):
+        for name, sa in entry.items():
+            if sa.get("state") != b"ESTABLISHED":
+                continue
+            # An IPv6 peer's address may bear its link; the port is a number.
+            address = sa.get("remote-host", b"").decode().partition("%")[0]
+            remote = Endpoint(ip_address(address), int(sa.get("remote-port", b"0")))
+            for child in sa.get("child-sas", {}).values():
+                if child.get("state") != b"INSTALLED":
+                    continue
+                for selector in child.get("remote-ts", ()):
+                    yield Tunnel(
+                        number=int(sa["uniqueid"]),
+                        connection=name,
+                        # The connection's name does not tell: charon may take a call by any that fits the caller.
+                        ours=sa.get("initiator") == b"yes",
+                        identity=sa.get("remote-id", b"").decode(errors="replace"),
+                        address=selector.decode().removesuffix("/128"),
+                        remote=remote,
+                        in_s=float(child.get("use-in", b"inf")),
+                        out_s=float(child.get("use-out", b"inf")),
+                        age_s=float(sa.get("established", b"0")),
+                    )

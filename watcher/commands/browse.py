@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`btmm browse`: hosts and services as a browser's sidebar shows them. Opens no tunnel."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from .shared import as_json, host, not_running, read_status
+
+if TYPE_CHECKING:
+    import argparse
+
+    from ansible_collections.btmm.fleet.plugins.module_utils.browse import FoundHost
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    parser.add_argument("type", nargs="?", metavar="TYPE", help="a service type, as ssh or _ssh._tcp; default all")
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def run(zones: list[str], given: argparse.Namespace) -> int:
+    """Print what each zone offers; 1 when one can't be browsed."""
+    from ansible_collections.btmm.fleet.plugins.module_utils import names  # noqa: PLC0415
+
+    try:
+        kind = names.service_type(given.type) if given.type else None
+    except names.InvalidName as err:
+        print(f"{host()}: {err}", file=sys.stderr)
+        return 2
+    code, found = 0, {}
+    for zone in zones:
+        hosts = _browse(zone, kind)
+        if hosts is None:
+            code = 1
+        else:
+            found[zone] = hosts
+    if given.json:
+        print(as_json(found))
+    else:
+        for zone, hosts in found.items():
+            print("\n".join(lines(zone, hosts)))
+    return code
+
+
+def lines(zone: str, hosts: list[dict[str, Any]]) -> list[str]:
+    """What a person sees of one zone."""
+    shown = [zone]
+    for each in hosts:
+        model = f"  ({_safe(each['model'])})" if each["model"] else ""
+        shown.append(f"  {_safe(each['title'])}  {each['name']}{model}")
+        for offer in each["services"]:
+            title = "" if offer["title"] == each["title"] else f"  {_safe(offer['title'])}"
+            shown.append(f"    {offer['type']:<20} port {offer['port']}{title}")
+    return shown if hosts else [f"{zone}  offers nothing"]
+
+
+def _safe(text: str) -> str:
+    """Return what another host wrote without the characters that command a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _browse(zone: str, kind: str | None) -> list[dict[str, Any]] | None:
+    from ansible_collections.btmm.fleet.plugins.module_utils.browse import browse  # noqa: PLC0415
+    from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError  # noqa: PLC0415
+
+    from .local import ask  # noqa: PLC0415
+
+    try:
+        exchange, apex = ask(zone)
+        with exchange:
+            found = browse(exchange, apex, addresses=False)
+    except UpdateError as err:
+        status = read_status(zone)
+        why = not_running(zone) if status is None else status.get("error") or f"{zone} can't be browsed: {err}"
+        print(f"{host()}: {why}", file=sys.stderr)
+        return None
+    for fault in found.faults:
+        print(f"{host()}: left out: {fault}", file=sys.stderr)
+    hosts = [_plain(each, kind) for each in found.hosts]
+    return [each for each in hosts if each["services"]]
+
+
+def _plain(found: FoundHost, kind: str | None) -> dict[str, Any]:
+    return {
+        "title": found.title,
+        "name": found.name.to_text(omit_final_dot=True),
+        "model": found.model,
+        "services": [
+            {
+                "title": offer.title,
+                "type": offer.service.type,
+                "port": offer.service.port,
+                "txt": list(offer.service.txt),
+            }
+            for offer in found.offers
+            if kind in {None, offer.service.type}
+        ],
+    }

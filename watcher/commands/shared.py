@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What several subcommands need. Loads fast."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from watcher import places
+
+
+def read_status(zone: str) -> dict[str, Any] | None:
+    """Return what the zone's daemon says of itself; None when it does not run."""
+    try:
+        value = json.loads((places.of_zone(zone).run / places.STATUS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def host() -> str:
+    """Return the name with which messages begin."""
+    import socket  # noqa: PLC0415
+
+    return socket.gethostname()
+
+
+def unit(zone: str) -> str:
+    """Return the name of the zone's service."""
+    return f"btmm-watcher@{zone}"
+
+
+def not_running(zone: str) -> str:
+    """Return the sentence for a daemon that has no status."""
+    return f"the daemon does not run: see 'systemctl status {unit(zone)}'"
+
+
+def as_json(value: object) -> str:
+    """Return a value as people and programs read it."""
+    return json.dumps(value, indent=1, ensure_ascii=False)
