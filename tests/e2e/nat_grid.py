@@ -94,7 +94,9 @@ def move(fleet: Fleet, side: str, kind: str) -> None:
     """Plug a host into a network, and wait until its daemon has dealt with it or SETTLE_S have passed."""
     before = json.dumps(status(fleet, side).get("published"))
     fleet.lab("plug", side, "wan" if kind == "none" else f"{side}-{kind}")
-    fleet.on(side, "python3", "-c", SETTLED, before, str(SETTLE_S), f"/run/btmm/{ZONE}/status.json", timeout=SETTLE_S + 10)
+    fleet.on(
+        side, "python3", "-c", SETTLED, before, str(SETTLE_S), f"/run/btmm/{ZONE}/status.json", timeout=SETTLE_S + 10
+    )
 
 
 def fetch(fleet: Fleet) -> Outcome:
