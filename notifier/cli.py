@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import socket
 import sys
 import time
@@ -48,7 +49,7 @@ def _serve(config_dir: Path, run_dir: Path) -> int:
         asyncio.run(Daemon(config_dir, run_dir).async_run())
     except (ConfigError, OSError) as error:
         print(f"{socket.gethostname()}: the notifier does not start: {error}", file=sys.stderr)
-        return 1
+        return os.EX_CONFIG if isinstance(error, ConfigError) else 1
     return 0
 
 

@@ -95,15 +95,19 @@ class _Draft:
 class Content:
     """The records of one zone at one serial."""
 
-    def __init__(self, origin: Name, serial: int, records: Iterable[Record]) -> None:
-        self.origin = origin
+    def __init__(self, serial: int, records: Iterable[Record] = ()) -> None:
         self.serial = serial
         self._names: dict[Folded, tuple[_Held, ...]] = {}
         self._labels: dict[bytes, bytes] = {}
-        for name, ttl, rdata in records:
-            if rdata.rdtype not in UNKEPT:
-                held = self._find(folded(name), rdata.rdtype) or self._make(name, rdata.rdtype, ttl)
-                held.rdatas[rdata.to_digestable()] = rdata
+        for record in records:
+            self.take(record)
+
+    def take(self, record: Record) -> None:
+        """Add a record of a whole zone that is on its way: nobody is told."""
+        name, ttl, rdata = record
+        if rdata.rdtype not in UNKEPT:
+            held = self._find(folded(name), rdata.rdtype) or self._make(name, rdata.rdtype, ttl)
+            held.rdatas[rdata.to_digestable()] = rdata
 
     def __iter__(self) -> Iterator[RRset]:
         """Go through all RRsets."""

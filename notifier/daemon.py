@@ -63,6 +63,7 @@ class Daemon:
             await process.async_start(config)
             process.status.config = digest
             await self._async_until_loaded(process)
+            process.status.write()
             sd_notify.send("READY=1")
             while await self._async_reloaded():
                 self._take_again(process)
@@ -73,20 +74,12 @@ class Daemon:
             await process.async_stop()
 
     async def _async_until_loaded(self, process: _Process) -> None:
-        try:
-            async with asyncio.timeout(READY_AFTER_S):
-                await process.loaded.wait()
-        except TimeoutError:
+        if not await _async_first(process.loaded, self._stop, timeout=READY_AFTER_S):
             _LOGGER.warning("not all zones are here after %g s: they are fetched as soon as they can be", READY_AFTER_S)
 
     async def _async_reloaded(self) -> bool:
         """Wait for a signal, and return whether it is the one to reload."""
-        waits = [asyncio.ensure_future(event.wait()) for event in (self._stop, self._reload)]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+        await _async_first(self._stop, self._reload)
         self._reload.clear()
         return not self._stop.is_set()
 
@@ -162,3 +155,14 @@ class _Process:
 
     def _notify_from(self) -> frozenset[str]:
         return frozenset().union(*(served.notify_from for served in self._config.served))
+
+
+async def _async_first(*events: asyncio.Event, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - asyncio.wait's
+    """Wait until one of the events is set; return whether one was within the time."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        done, _ = await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+    return bool(done)

@@ -70,6 +70,8 @@ class Secondary:
         self.zone = zone
         self.content: Content | None = None
         self._upstream = upstream
+        # A primary that closes has been stopped, most likely; at a bounded rate, since it may do so for any reason.
+        upstream.on_lost = lambda: self.notice(None, signed=False)
         self._on_changes = on_changes
         self._on_state = on_state
         self._woken = asyncio.Event()
@@ -155,7 +157,7 @@ class Secondary:
         newer = transfer.content
         if newer is None:
             raise BadTransferError(f"no whole zone of {self.zone} came, though it was asked for")
-        former = self.content or Content(self.zone, newer.serial, ())
+        former = self.content or Content(newer.serial)
         changes = former.difference(newer)
         self.content = newer
         self._on_changes(changes)

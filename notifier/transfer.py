@@ -48,7 +48,7 @@ class Transfer:
         self._zone = zone
         self._asked = serial
         self._count = 0
-        self._whole = False
+        self._coming: Content | None = None
         self._before = _UNSEEN
         self._after = _UNSEEN
         self._removed: list[Record] = []
@@ -78,17 +78,21 @@ class Transfer:
         if self._count == 1:
             raise BadTransferError(f"the transfer of {self._zone} does not begin with its SOA")
         if self._count == 2:
-            self._whole = True
+            self._coming = Content(self.serial, self._added)
         if not record[0].is_subdomain(self._zone):
             raise BadTransferError(f"the transfer of {self._zone} has {record[0]}, which is not in it")
-        (self._removed if self._after == _UNSEEN and not self._whole else self._added).append(record)
+        if self._coming is not None:
+            # At once, not at the end: a large zone must not stop the event loop, nor be held twice.
+            self._coming.take(record)
+        else:
+            (self._removed if self._after == _UNSEEN else self._added).append(record)
 
     def _take_soa(self, record: Record) -> None:
         serial = _serial(record[2])
         if self._count == 1:
             self.serial = serial
             self._added.append(record)
-        elif self._whole or (self._count == 2 and self._asked is None):
+        elif self._coming is not None or (self._count == 2 and self._asked is None):
             self._end_whole(serial)
         elif self._count == 2:
             self._added.clear()
@@ -112,8 +116,7 @@ class Transfer:
     def _end_whole(self, serial: int) -> None:
         if serial != self.serial:
             raise BadTransferError(f"the transfer of {self._zone} begins with serial {self.serial}, ends with {serial}")
-        self.content = Content(self._zone, serial, self._added)
-        self._added = []
+        self.content = self._coming or Content(serial, self._added)
         self.done = True
 
 

@@ -23,7 +23,7 @@ from .errors import BadTransferError, UpstreamError
 from .transfer import Transfer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from dns.message import Message
@@ -51,9 +51,13 @@ class Primary:
 
 
 class Upstream:
-    """Asks one thing at a time. Connects when it has to; a connection that broke is made anew once per question."""
+    """Asks one thing at a time. Connects when it has to; a connection that broke is made anew once per question.
+
+    `on_lost` may be set to what is to be told when the primary closes a connection between questions.
+    """
 
     def __init__(self, primary: Primary) -> None:
+        self.on_lost: Callable[[], None] = lambda: None
         self._primary = primary
         self._lock = asyncio.Lock()
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
@@ -96,8 +100,9 @@ class Upstream:
     def close(self) -> None:
         """Give the connection up."""
         if self._streams is not None:
-            self._streams[1].close()
+            writer = self._streams[1]
             self._streams = None
+            writer.close()
 
     async def _async_ask(self, question: Message, transfer: Transfer) -> None:
         async with self._lock:
@@ -186,9 +191,7 @@ class Upstream:
         for address in primary.addresses:
             try:
                 async with asyncio.timeout(CONNECT_WITHIN_S):
-                    return await asyncio.open_connection(
-                        address, primary.port, ssl=context, server_hostname=primary.name
-                    )
+                    return await self._async_open(address, context)
             except TimeoutError:
                 causes.append("no answer")
             except ssl.SSLCertVerificationError as err:
@@ -198,12 +201,40 @@ class Upstream:
         why = ", ".join(dict.fromkeys(causes))
         raise UpstreamError(f"{primary} can't be reached: {why}; see that it runs, and lets us in there")
 
+    async def _async_open(
+        self, address: str, context: ssl.SSLContext
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open streams, as asyncio.open_connection, which would not tell of the end before somebody reads."""
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(loop=loop)
+        protocol = _Protocol(reader, self._ended)
+        transport, _ = await loop.create_connection(
+            lambda: protocol, address, self._primary.port, ssl=context, server_hostname=self._primary.name
+        )
+        return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+    def _ended(self, reader: asyncio.StreamReader) -> None:
+        if self._streams is not None and self._streams[0] is reader and not self._lock.locked():
+            self.close()
+            self.on_lost()
+
     def _lost(self, err: Exception) -> UpstreamError:
         if isinstance(err, TimeoutError):
             return UpstreamError(f"{self._primary} does not answer: check that it runs")
         with contextlib.suppress(AttributeError):
             err = err.strerror or err  # type: ignore[attr-defined]
         return UpstreamError(f"{self._primary} closes the connection ({err or type(err).__name__}): check its log")
+
+
+class _Protocol(asyncio.StreamReaderProtocol):
+    def __init__(self, reader: asyncio.StreamReader, on_end: Callable[[asyncio.StreamReader], None]) -> None:
+        super().__init__(reader)
+        self._reader = reader
+        self._on_end = on_end
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._on_end(self._reader)
 
 
 def _records(message: Message) -> Iterator[Record]:

@@ -137,7 +137,7 @@ class Named:
             )
         end = time.monotonic() + PATIENCE_S
         while self._process.poll() is None and time.monotonic() < end:
-            with contextlib.suppress(OSError), socket.create_connection((ADDRESS, self.port), timeout=1):
+            if "all zones loaded" in log.read_text():
                 return
             time.sleep(0.05)
         raise SystemExit(f"named does not start:\n{log.read_text()[-2000:]}")
@@ -195,10 +195,13 @@ def serving(
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody has now."""
-    with socket.create_server((ADDRESS, 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
+    """Return a port of loopback that nobody has now, neither for TCP nor for UDP."""
+    while True:
+        with socket.create_server((ADDRESS, 0)) as free, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+            port: int = free.getsockname()[1]
+            with contextlib.suppress(OSError):
+                datagrams.bind((ADDRESS, port))
+                return port
 
 
 def version() -> str:

@@ -61,3 +61,9 @@ class TunnelError(WatcherError):
 
 class LinkError(WatcherError):
     """The TUN or its resolver settings could not be made."""
+
+
+class RelayError(WatcherError):
+    """No relay can be reached, or it can't do what was asked for."""
+
+    retryable = True

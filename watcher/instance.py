@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
 from ansible_collections.btmm.fleet.plugins.module_utils.push_client import PushError
-from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint, Reach
+from ansible_collections.btmm.fleet.plugins.module_utils.records import Reach
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 
 from . import clock, netlink, uplink
@@ -24,10 +24,11 @@ from .link import Link
 from .magic import Magic
 from .peers import Locator, Vantage
 from .portmap.mapper import Mapper
-from .portmap.mapping import TUNNEL_PORT
 from .publish import Publisher
 from .push_follow import PushFollower
+from .reach import best_rung, by_ways
 from .remembered import Remembered
+from .rendezvous import Rendezvous
 from .status import now
 from .stub import Stub
 from .tunnels import Tunnels
@@ -63,7 +64,8 @@ class Instance:
         table = LastKnown(config, places.state)
         self._asker = Remembered(config, self._client, table, lambda since: status.set(last_known=since))
         self._locator = Locator(config, self._asker, self._vantage)
-        self._tunnels = Tunnels(config, self._locator, self._peers_changed)
+        self._rendezvous = Rendezvous(config, self._asker, self._relay_changed)
+        self._tunnels = Tunnels(config, self._locator, self._peers_changed, self._rendezvous)
         self._stub = Stub(Magic(config, self._asker, self._locator, self._tunnels).async_answer)
         self._following = Following(self._locator, self._tunnels.peer_moved)
         self._push: PushFollower | None = None
@@ -78,6 +80,9 @@ class Instance:
         self._sleeping: asyncio.Task[None] | None = None
         self._changed_at = 0.0
         self._map_again_at = math.inf
+        self._failure: PortMapError | None = None
+        self._publishing = asyncio.Lock()
+        self._republishing: asyncio.Task[None] | None = None
         self._faults: dict[str, Exception] = {}
         servers = [ip_address(text) for text in config.server.addresses]
         self._toward = next((a for a in servers if isinstance(a, IPv4Address)), uplink.FAR4)
@@ -113,6 +118,7 @@ class Instance:
         self._watch = netlink.Watch(self._network_changed, self._glance)
         self._clock = clock.Watch(self._leapt)
         self._reaching = asyncio.create_task(self._async_reach())
+        self._rendezvous.start()
 
     def _follower(self) -> Follower:
         """DNS Push where the zone has it; polling otherwise, and whenever no Push server answers."""
@@ -142,6 +148,7 @@ class Instance:
         self._tunnels.stop()
         self._demand.stop()
         await self._following.async_stop()
+        await self._rendezvous.async_stop()
         if self._listing is not None:
             self._listing.cancel()
         await self._stub.async_stop()
@@ -180,10 +187,11 @@ class Instance:
         self._status.set(outer=None, mapping=None, published=None, asleep=True)
 
     async def _async_halt(self) -> None:
-        if self._reaching is not None:
-            self._reaching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._reaching
+        for task in (self._republishing, self._reaching):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
 
     def _network_changed(self) -> None:
         link = uplink.find(self._toward, self._toward6)
@@ -228,6 +236,7 @@ class Instance:
         self._client.drop()
         if self._push is not None:
             self._push.reconnect()
+        self._rendezvous.moved()
         # First of all, and not waiting for the rest: what is in use now, and can be called from here.
         self._tunnels.moved()
         if self._reaching is not None:
@@ -264,24 +273,48 @@ class Instance:
         if link is None:
             raise PortMapError(f"no route leads to the zone server {self._toward}: check the network")
         self._map_again_at = math.inf
-        failure: PortMapError | None = None
         try:
             self._mapping = await self._mapper.async_obtain(link)
+            self._failure = None
         except PortMapError as err:
-            failure = err
+            self._failure = err
             if not self._still_mapped():
                 self._mapping = None
-        await self._async_publish(link, self._mapping, failure)
+        async with self._publishing:
+            await self._async_publish(link)
 
-    async def _async_publish(self, link: Uplink, mapping: Mapping | None, failure: PortMapError | None) -> None:
+    def _relay_changed(self) -> None:
+        """The relay grants something, or no longer does: tell the zone, whatever the gateway does meanwhile."""
+        if self._sleeping is None and (self._republishing is None or self._republishing.done()):
+            self._republishing = asyncio.create_task(self._async_republish())
+
+    async def _async_republish(self) -> None:
+        async with self._publishing:
+            link = self._uplink
+            try:
+                if link is not None:
+                    await self._async_publish(link)
+            except (WatcherError, UpdateError) as err:
+                self._tell("reach", err)
+            else:
+                self.settled.set()
+
+    async def _async_publish(self, link: Uplink) -> None:
         """Publish what ways there are; with none to be reached from outside, tell why."""
-        reach = _reach(link, mapping)
+        mapping, failure = self._mapping, self._failure
+        observed = self._rendezvous.observed
+        if mapping is not None and observed is not None and isinstance(observed.address, IPv4Address):
+            wrong = mapping.differs_from(observed.address)
+            if wrong is not None:
+                mapping, failure = None, wrong
+        reach = by_ways(link, mapping, self._rendezvous)
         outer = str(reach.direct[0]) if reach.direct else None
         how = None
         if mapping is not None:
             how = {"method": mapping.method, "gateway": None if mapping.method == "none" else str(link.gateway)}
         nat = failure.nat if failure is not None else "nat" if link.behind_nat else "none"
-        if self._status.set(outer=outer, mapping=how, nat=nat) and outer:
+        relay = reach.relays[0].name.to_text(omit_final_dot=True) if reach.relays else None
+        if self._status.set(outer=outer, mapping=how, nat=nat, rung=best_rung(reach), relay=relay) and outer:
             _LOGGER.info("reached from outside at %s (mapping: %s)", outer, mapping.method if mapping else "no")
         if reach == Reach():
             # An address in the zone that leads nowhere costs every peer a time-out.
@@ -292,6 +325,7 @@ class Instance:
             _LOGGER.info("published in %s", self._config.zone)
             self._status.set(
                 published={"time": now(), "outer": outer},
+                overwritten=list(self._publisher.overwritten),
                 updates=self._status.get("updates", 0) + 1,
                 lease_expires=now(self._publisher.lease_s),
             )
@@ -342,15 +376,6 @@ class Instance:
                 for t in tunnels
             ]
         )
-
-
-def _reach(link: Uplink, mapping: Mapping | None) -> Reach:
-    direct = [mapping.outer] if mapping is not None else []
-    if link.address6 is not None:
-        direct.append(Endpoint(link.address6, TUNNEL_PORT))
-    # Behind a NAT the own address is a way, too: for peers on the same LAN, whom the router may not send back in.
-    lan = Endpoint(link.address, TUNNEL_PORT) if link.address is not None and link.behind_nat else None
-    return Reach(direct=tuple(direct), lan=lan)
 
 
 def _describe(link: Uplink | None) -> str:

@@ -36,9 +36,7 @@ MAX_OCTETS = 2 * MAX_TEXT
 MAX_AGE_S = 30 * 86400
 TTL_S = 5  # what is answered from here is asked again soon
 _VERSION = 1
-_KEPT = frozenset(
-    (dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.PTR, dns.rdatatype.SRV, dns.rdatatype.TXT),
-)
+_KEPT = frozenset(getattr(dns.rdatatype, kind) for kind in ("A", "AAAA", "PTR", "SRV", "TXT", "SOA"))
 _INFO = b"btmm.fleet last known answers"
 
 _Key = tuple[str, int]

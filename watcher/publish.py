@@ -3,26 +3,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import dns.message
 import dns.name
+import dns.rdatatype
 from ansible_collections.btmm.fleet.plugins.module_utils import lease
 from ansible_collections.btmm.fleet.plugins.module_utils.names import lease_name
+from ansible_collections.btmm.fleet.plugins.module_utils.policy import EVERYWHERE
 from ansible_collections.btmm.fleet.plugins.module_utils.records import (
     InvalidRecord,
     Reach,
     Record,
     host_records,
+    reach_records,
     reverse_record,
 )
-from ansible_collections.btmm.fleet.plugins.module_utils.update import host_update
+from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError, host_update
 
 from . import clock, state
+from .errors import ZoneServerError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from dns.rdata import Rdata
+    from dns.rdatatype import RdataType
 
     from .config import Config
     from .zone_client import ZoneClient
@@ -41,6 +50,7 @@ class Publisher:
         self._lease = lease.Lease(config.lease_s)
         self._refresh_at: float | None = None
         self.lease_s = 0  # what the server granted last
+        self.overwritten: tuple[str, ...] = ()  # what somebody else had changed when the lease was refreshed last
 
     def refresh_in(self) -> float | None:
         """Return seconds until the lease has to be refreshed, negative when late; None while nothing is published."""
@@ -62,11 +72,38 @@ class Publisher:
         host = self._config.host
         due = self.refresh_in()
         if due is not None and due <= 0:
+            await self._async_compare()
             self._known.clear()
         trace = lease.Trace(datetime.now(UTC), self._lease.lease_s)
         return await self._async_bring(
             {self._config.zone: host_records(host, reach, trace), self._config.reverse_zone: (reverse_record(host),)}
         )
+
+    async def _async_compare(self) -> None:
+        """See whether the zone still holds what this process published; the last writer wins, but not unseen."""
+        sets: dict[tuple[dns.name.Name, RdataType], set[Rdata]] = {}
+        for records in self._known.values():
+            for record in self._lasting(records):
+                if not record.shared:
+                    sets.setdefault((record.name, record.rdata.rdtype), set()).add(record.rdata)
+        try:
+            answers = await asyncio.gather(
+                *(self._client.async_exchange(dns.message.make_query(*question)) for question in sets)
+            )
+        except (ZoneServerError, UpdateError):
+            return  # the refresh meets the same fault, and tells it
+        changed = [
+            f"{name} {dns.rdatatype.to_text(rdtype)}"
+            for ((name, rdtype), ours), answer in zip(sets.items(), answers, strict=True)
+            if ours != {rdata for rrset in answer.answer if rrset.rdtype == rdtype for rdata in rrset}
+        ]
+        if changed:
+            _LOGGER.warning(
+                "another writer changed %s, which are ours, and are put back: see who else has the key of %s",
+                ", ".join(changed),
+                self._config.host_name,
+            )
+        self.overwritten = tuple(changed)
 
     async def async_withdraw(self) -> bool:
         """Take all of this host's records away, in reverse order of publication; tell whether there were any.
@@ -92,7 +129,9 @@ class Publisher:
             stored[zone] = tuple(dict.fromkeys((*self._lasting(before), *records)))
             self._save(stored)
             self._known.pop(zone, None)  # until the answer comes, nobody knows
-            message = host_update(zone, records, before)
+            # What a lost state file knew: no way that was published once may outlive its end.
+            ways = reach_records(self._config.host, EVERYWHERE) if records and zone == self._config.zone else ()
+            message = host_update(zone, records, (*before, *ways))
             if records:
                 lease.ask(message, self._lease)
             answer = await self._client.async_exchange(message)

@@ -150,7 +150,9 @@ class Remembered:
     async def _async_ask_all(self) -> None:
         hosts: set[Name] = set()
         seen: set[Question] = set()
-        open_: list[Question] = [(names.enumeration_name(self._config.zone), _PTR)]
+        zone = self._config.zone
+        # Browsers ask for the SOA, too, to see what is a zone.
+        open_: list[Question] = [(zone, dns.rdatatype.SOA), (names.enumeration_name(zone), _PTR)]
         while open_:
             question = open_.pop(0)
             if question in seen:

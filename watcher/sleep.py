@@ -23,7 +23,7 @@ _POLL_S = 0.05
 def tell(status_files: Iterable[Path], *, asleep: bool, within_s: float = WITHIN_S) -> bool:
     """Signal every daemon; before a sleep, wait until each has left the zone, and tell whether all did in time."""
     number = signal.SIGUSR1 if asleep else signal.SIGUSR2
-    told = [path for path in status_files if _runs(path) and _signal(_read(path).get("pid"), number)]
+    told = [path for path in status_files if runs(path) and _signal(_read(path).get("pid"), number)]
     if not asleep:
         return True
     deadline = time.monotonic() + within_s
@@ -34,7 +34,7 @@ def tell(status_files: Iterable[Path], *, asleep: bool, within_s: float = WITHIN
     return True
 
 
-def _runs(status_file: Path) -> bool:
+def runs(status_file: Path) -> bool:
     """Whether the daemon holds its lock; the number in what a dead one left may be anybody's by now."""
     try:
         with status_file.with_name(LOCK_FILE).open("rb") as lock:

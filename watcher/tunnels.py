@@ -35,6 +35,7 @@ _SETTLE_S = 0.6  # for both ends to drop what they have replaced, before duplica
 _AT_ONCE_S = 2.0  # tunnels made within this time were made by both ends at once
 _LOOK_S = (1.0, 10.0)  # how often a tunnel is looked at, with and without traffic
 _CHARON_RETRY_S = 5.0
+_HELPED = ("mediated", "relayed")
 
 
 class Tunnels:
@@ -49,7 +50,7 @@ class Tunnels:
         self._rendezvous = rendezvous
         self._running: dict[str, asyncio.Task[str]] = {}
         self._moves: set[asyncio.Task[None]] = set()
-        self._worked: dict[str, str] = {}  # the rung that a peer was reached by last
+        self._worked: dict[str, tuple[tuple[Way, ...], str]] = {}  # by which of its ways a peer was reached last
         self._rungs: dict[int, str] = {}  # the rung of each tunnel of ours
         self._event = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
@@ -107,7 +108,7 @@ class Tunnels:
         self._spawn(self._async_moved())
 
     def peer_moved(self, label: str) -> None:
-        """The zone says that a peer is elsewhere now; what still carries traffic is left alone."""
+        """The zone says that a peer is elsewhere now; what still carries traffic is left alone, but on the relay."""
         self._spawn(self._async_peer_moved(label))
 
     # -- one peer
@@ -136,8 +137,10 @@ class Tunnels:
         """Call the peer by one way after the other; what tunnels there were to it are dropped."""
         if not peer.ways:
             raise TunnelError(f"{peer.identity} publishes no way that leads there from here: see 'btmm status' on it")
-        # What worked last goes first: a way that leads nowhere costs more than a second each time.
-        order = sorted(peer.ways, key=lambda way: way.rung != self._worked.get(peer.label))
+        # What worked last goes first: a way that leads nowhere costs more than a second each time. With other ways than
+        # then, the best is tried anew.
+        ways, worked = self._worked.get(peer.label, ((), ""))
+        order = sorted(peer.ways, key=lambda way: ways == peer.ways and way.rung != worked)
         failure: Exception | None = None
         for way in order:
             try:
@@ -147,7 +150,7 @@ class Tunnels:
             except TunnelError as err:
                 failure = failure or err
             else:
-                self._worked[peer.label] = way.rung
+                self._worked[peer.label] = peer.ways, way.rung
                 self._rungs[number] = way.rung
                 return
         assert failure is not None  # noqa: S101 - for the type checker
@@ -200,8 +203,15 @@ class Tunnels:
 
     async def _async_peer_moved(self, label: str) -> None:
         for tunnel in _latest(await self.async_list()):
-            if self._locator.label_of(tunnel.identity) == label and not await self._async_alive(tunnel):
+            if self._locator.label_of(tunnel.identity) != label:
+                continue
+            if self._has_better(label, tunnel) or not await self._async_alive(tunnel):
                 self._get_back(tunnel)
+
+    def _has_better(self, label: str, tunnel: Tunnel) -> bool:
+        """Tell whether a tunnel takes the zone host's help, and the peer could be called without it."""
+        ways = self._locator.peer(label, IPv6Address(tunnel.address)).ways
+        return self.rung(tunnel) in _HELPED and bool(ways) and ways[0].rung not in _HELPED
 
     async def _async_alive(self, tunnel: Tunnel) -> bool:
         return await probe.async_alive(self._config.host.ula, IPv6Address(tunnel.address))

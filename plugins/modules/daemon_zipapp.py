@@ -11,14 +11,15 @@ version_added: 0.1.0
 description:
   - Builds, on the controller, one zipapp (PEP 441) of the watcher, the library files it uses, dnspython and vici with
     their licences, and copies it when the host's differs. The host needs nothing but its own Python 3.11 or later.
-  - The sweeper runs on zone hosts, and uses the dnspython of their distribution. The notifier brings its own.
+  - The sweeper and the relay run on zone hosts, and use the dnspython of their distribution.
+  - The notifier brings its own.
   - The same sources make the same file. It is built once and kept in C(~/.cache/btmm-fleet) (or below
     C($XDG_CACHE_HOME)), so a large fleet costs one build.
 options:
   app:
     description: Which command.
     type: str
-    choices: [watcher, sweeper, notifier]
+    choices: [watcher, sweeper, notifier, relay]
     default: watcher
   dest:
     description: Path on the host.

@@ -63,9 +63,10 @@ class App:
 WATCHER = App("btmm", "watcher", ("dnspython", "vici"))
 # The zone host has dnspython from its distribution, for the modules that run there.
 SWEEPER = App("btmm-sweep", "sweeper", ())
+RELAY = App("btmm-relay", "relay", ())
 # Its own dnspython, since the one of Debian 12 is older than what the mirror was measured with.
 NOTIFIER = App("btmm-notifier", "notifier", ("dnspython",))
-APPS = {app.package: app for app in (WATCHER, SWEEPER, NOTIFIER)}
+APPS = {app.package: app for app in (WATCHER, SWEEPER, NOTIFIER, RELAY)}
 
 
 class ZipappError(Exception):

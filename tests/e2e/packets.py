@@ -17,7 +17,7 @@ def count(capture: Path, expression: str) -> int:
     return len(select(capture, expression))
 
 
-def select(capture: Path, expression: str) -> list[str]:
-    """Return the packets that match, a line each."""
-    command = ["tcpdump", "-n", "-t", "-r", str(capture), expression]
+def select(capture: Path, expression: str, *options: str) -> list[str]:
+    """Return the packets that match, a line each; with tcpdump's option "-x", followed by lines of their octets."""
+    command = ["tcpdump", "-n", "-t", *options, "-r", str(capture), expression]
     return subprocess.run(command, text=True, capture_output=True, check=True).stdout.splitlines()

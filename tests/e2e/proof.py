@@ -57,8 +57,9 @@ def ula(fleet: Fleet, host: str) -> str:
 def mapped_port(fleet: Fleet, host: str) -> int:
     """Return the outer UDP port that the zone tells for a host."""
     name = f"_autotunnel._udp.{host}.{ZONE}."
-    ports = [int(rdata.split()[2]) for owner, kind, rdata in zone_records(fleet) if (owner, kind) == (name, "SRV")]
-    assert len(ports) == 1, f"{name} has {len(ports)} SRV records"
+    srvs = [rdata.split() for owner, kind, rdata in zone_records(fleet) if (owner, kind) == (name, "SRV")]
+    ports = [int(port) for priority, _, port, _ in srvs if priority == "10"]
+    assert len(ports) == 1, f"{name} has {len(ports)} SRV records of priority 10"
     return ports[0]
 
 
@@ -93,6 +94,7 @@ def expected_records(
     records = {
         (f"{label}.{ZONE}.", "AAAA", str(address)),
         (f"_autotunnel._udp.{label}.{ZONE}.", "SRV", f"10 0 {mapped_port(fleet, label)} {target}"),
+        (f"_autotunnel._udp.{label}.{ZONE}.", "SRV", f"30 0 4501 zone.{ZONE}."),
         (target, "A", outer),
         (f"{instance}._device-info._tcp.{ZONE}.", "TXT", f'"model={model}"'),
     }
@@ -129,6 +131,9 @@ def records(fleet: Fleet) -> Evidence:
         (f"zone.{ZONE}.", "A", "203.0.113.10"),
         (f"_dns-update-tls._tcp.{ZONE}.", "SRV", f"0 0 853 zone.{ZONE}."),
         (f"_dns-query-tls._tcp.{ZONE}.", "SRV", f"0 0 853 zone.{ZONE}."),
+        (f"_autotunnel-relay._tcp.{ZONE}.", "SRV", f"0 0 4501 zone.{ZONE}."),
+        # No NAT, so one outer port for everybody; those of the rehearsal fleet draw another for each.
+        (f"_autotunnel._udp.mini.{ZONE}.", "SRV", f"20 0 4501 zone.{ZONE}."),
         (f"_dns-llq-tls._tcp.{ZONE}.", "SRV", f"0 0 5533 zone.{ZONE}."),
         (f"_dns-llq._udp.{ZONE}.", "SRV", f"0 0 5352 zone.{ZONE}."),
         (f"_dns-push-tls._tcp.{ZONE}.", "SRV", f"0 0 8853 zone.{ZONE}."),

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 from typing import TYPE_CHECKING
 
 from watcher.digest import digest
+from watcher.places import STATUS_FILE
+from watcher.sleep import runs
 
 from . import Finding
 
@@ -30,22 +31,11 @@ def check(patient: Patient) -> Iterator[Finding]:
 
 def _daemon(patient: Patient) -> Finding:
     unit = f"btmm-watcher@{patient.zone}"
-    pid = patient.status.get("pid")
-    if not pid or not _lives(int(pid)):
+    if not runs(patient.places.run / STATUS_FILE):
         return Finding("daemon", "it does not run", f"systemctl restart {unit}; its journal tells why it ended")
     if patient.status.get("config") != digest(patient.places.config):
         return Finding("daemon", "it has not read its latest configuration", f"systemctl reload {unit}")
     return Finding("daemon", f"runs since {patient.status.get('started')}")
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)  # signal 0 only asks (kill(2))
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _disk(patient: Patient) -> Finding:
@@ -79,6 +69,8 @@ def _way_out(patient: Patient) -> Finding:
 def _gateway(patient: Patient) -> Finding:
     status = patient.status
     outer, mapping = status.get("outer"), status.get("mapping") or {}
+    if not outer and status.get("relay"):
+        return Finding("gateway", f"maps nothing ({status.get('nat')}): reached by the relay {status['relay']}")
     if not outer:
         why = status.get("error") or "no outer address is known"
         return Finding("gateway", str(why), "switch PCP, NAT-PMP or UPnP on in the gateway's settings")

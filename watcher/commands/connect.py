@@ -86,7 +86,7 @@ def _ask(zone: str, label: str) -> Message:
         with exchange:
             return dns.message.from_wire(exchange.ask_raw(query))
     except names.InvalidName as err:
-        raise _Failure(str(err)) from err
+        raise _Failure(f"'{label}' is no name of a host in {zone}: see 'btmm browse'") from err
     except dns.exception.DNSException as err:
         raise _Failure(f"the daemon's answer is not readable ({err}): restart it") from err
 

@@ -46,7 +46,7 @@ def describe(status: dict[str, Any]) -> list[str]:
     names = status.get("names") or "no"
     lines = [
         f"host      {status.get('host', '?')}  {status.get('ula', '')}",
-        f"outside   {status['outer']} ({how})" if status.get("outer") else "outside   not reachable",
+        _outside(status, how),
         f"published {published['time']}" if published else "published no",
         f"names     {names}" + (f", last known since {status['last_known']}" if status.get("last_known") else ""),
     ]
@@ -60,3 +60,9 @@ def describe(status: dict[str, Any]) -> list[str]:
 def _tunnel(peer: dict[str, Any]) -> str:
     since = f"since {peer['since']}" if peer.get("since") else None
     return "  ".join(str(part) for part in (peer["name"], peer["outer"], peer.get("rung"), since) if part)
+
+
+def _outside(status: dict[str, Any], how: str) -> str:
+    if status.get("outer"):
+        return f"outside   {status['outer']} ({how})"
+    return f"outside   by the relay {status['relay']}" if status.get("relay") else "outside   not reachable"

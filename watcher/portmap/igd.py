@@ -7,6 +7,7 @@ address, then an answer to each line read from standard input. It imports nothin
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from typing import Any
@@ -27,9 +28,8 @@ def main(own: str, gateway: str) -> None:
         import miniupnpc  # type: ignore[import-not-found]  # noqa: PLC0415 - the host's own, and it may be missing
     except ImportError:
         return _say(missing=True)
-    igd = miniupnpc.UPnP()
-    igd.multicastif = own
     try:
+        igd = miniupnpc.UPnP(multicastif=own)
         _find(igd, gateway)
         _say(outer=igd.externalipaddress())
     except Exception as err:  # noqa: BLE001 - the library has no other
@@ -81,8 +81,11 @@ def _granted(igd: Any, port: int, lease: int) -> int | None:  # noqa: ANN401 - C
 def _find(igd: Any, gateway: str) -> None:  # noqa: ANN401 - C
     for delay_ms in _DISCOVER_MS:
         igd.discoverdelay = delay_ms
-        if igd.discover():
-            break
+        with contextlib.suppress(Exception):  # it raises "Success" when nothing answers
+            if igd.discover():
+                break
+    else:
+        raise IgdError("nothing answers")
     control = igd.selectigd()
     host = urlsplit(control).hostname
     if host != gateway:

@@ -15,7 +15,7 @@ from typing import Any, Self
 from ..errors import PortMapError, SilentGatewayError
 from .mapping import LIFETIME_S, TUNNEL_PORT
 
-_ANSWER_S = 5.0  # the search takes 2.4 s, each SOAP exchange of a gateway that works far less than one
+_ANSWER_S = 10.0  # the search takes 2.4 s and Python's start a part of one; a busy machine takes longer
 _LINE_OCTETS = 4096
 
 # What Python needs to find our packages in the child: the zipapp, or the checkout.
@@ -64,8 +64,14 @@ class Igd:
             raise SilentGatewayError("UPnP is not tried without the Debian package python3-miniupnpc")
         if "error" in answer:
             raise SilentGatewayError(f"no UPnP gateway is found ({answer['error']})")
+        if not answer.get("outer"):
+            # miniupnpd keeps an address to itself that is not public, and so does not say which of the two it is.
+            raise PortMapError(
+                f"the gateway {self._gateway} tells no public address by UPnP: check its uplink,"
+                " and whether it is itself behind a NAT"
+            )
         try:
-            return IPv4Address(answer.get("outer") or "0.0.0.0")  # noqa: S104 - "no address", as other gateways say it
+            return IPv4Address(answer["outer"])
         except AddressValueError as err:
             raise PortMapError(
                 f"the gateway {self._gateway} says by UPnP that its address is {err}: restart it"

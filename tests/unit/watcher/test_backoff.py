@@ -35,3 +35,8 @@ def test_waits_grow_and_are_spread(error: Exception, waits: list[float]) -> None
         assert 0.75 * wait <= backoff.next(error) <= 1.25 * wait
     backoff.reset()
     assert backoff.next(error) <= 1.25 * waits[0]
+
+
+def test_what_a_gateway_asks_for_is_kept() -> None:
+    assert 0.75 * 1800 <= Backoff().next(PortMapError("no", retry_after_s=1800)) <= 1.25 * 1800
+    assert Backoff().next(PortMapError("no", retry_after_s=1)) >= 0.75 * 15

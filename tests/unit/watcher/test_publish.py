@@ -10,7 +10,12 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 import dns.message
+import dns.name
 import dns.opcode
+import dns.rdata
+import dns.rdatatype
+import dns.rrset
+import dns.update
 import pytest
 from ansible_collections.btmm.fleet.plugins.module_utils import lease
 from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint, Reach
@@ -43,12 +48,25 @@ class Zone:
     async def async_exchange(self, message: Message) -> Message:
         if self.failing:
             raise ServerFailed("could not do it now")
+        answer = dns.message.make_response(message)
+        if message.opcode() == dns.opcode.QUERY:
+            question = message.question[0]
+            held = self._held(question.name, question.rdtype)
+            answer.answer += [dns.rrset.from_rdata_list(question.name, 120, held)] if held else []
+            return answer
         assert message.opcode() == dns.opcode.UPDATE
         self.updates.append(message)
-        answer = dns.message.make_response(message)
         if self.grant is not None:
             lease.ask(answer, lease.Lease(self.grant))
         return answer
+
+    def _held(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> list[dns.rdata.Rdata]:
+        """Return what was added last and not deleted since."""
+        held: list[dns.rdata.Rdata] = []
+        for rrset in (rrset for message in self.updates for rrset in message.sections[2]):
+            if (rrset.name, rrset.rdtype) == (name, rdtype):
+                held = [] if rrset.deleting is not None else [*held, *rrset]
+        return held
 
     @property
     def zones(self) -> list[str]:
@@ -228,6 +246,36 @@ async def test_failing_refreshes_stay_due_and_leave_one_trace_to_withdraw(
     assert await publisher.async_withdraw()
     assert "_lease.macbook.bob.members.example. ANY TXT" in zone.text()
     assert publisher.refresh_in() is None
+
+
+async def test_what_another_writer_changed_is_told_and_put_back(
+    config: Config, zone: Zone, tmp_path: Path, clock: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    publisher = _publisher(config, zone, tmp_path)
+    await publisher.async_publish(OUTER)
+    clock[0] += 7200
+    await publisher.async_publish(OUTER)
+    assert not publisher.overwritten
+    other = dns.update.UpdateMessage("bob.members.example.")
+    other.replace("macbook.bob.members.example.", 120, "AAAA", "fd12:3456:789a::bad")
+    await zone.async_exchange(other)
+    clock[0] += 7200
+    await publisher.async_publish(OUTER)
+    assert publisher.overwritten == ("macbook.bob.members.example. AAAA",)
+    assert "another writer changed macbook.bob.members.example. AAAA" in caplog.text
+    clock[0] += 7200
+    await publisher.async_publish(OUTER)
+    assert not publisher.overwritten
+
+
+async def test_a_way_that_is_gone_is_withdrawn_even_when_nobody_remembers_it(
+    config: Config, zone: Zone, tmp_path: Path
+) -> None:
+    await _publisher(config, zone, tmp_path).async_publish(OUTER)
+    target = f"AutoTunnel-{config.host.ula.packed[8:].hex('-').upper()}"
+    assert f"{target}-lan.bob.members.example. ANY A" in zone.text()
+    assert f"{target}-6.bob.members.example. ANY AAAA" in zone.text()
+    assert "_autotunnel-lan._udp.macbook.bob.members.example. ANY SRV" in zone.text()
 
 
 class _Clock:

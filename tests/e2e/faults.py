@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the fault tests do to a fleet, and how they wait for it to be whole again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tests.e2e import proof
+from tests.e2e.fleet import CommandFailed, Fleet
+from tests.e2e.proof import WATCHER, ZONE
+
+UNIT_SETTINGS = f"/run/systemd/system/{WATCHER}.d"
+FORGET = "systemctl stop lab-miniupnpd; nft -f /etc/nftables.conf; conntrack -F 2>/dev/null || true"
+
+
+def seconds_until(holds: Callable[[], bool], patience_s: float, what: str) -> float:
+    """Wait until it holds; AssertionError with `what` when it does not in time."""
+    begin = time.monotonic()
+    while not holds():
+        assert time.monotonic() - begin < patience_s, f"not within {patience_s:g} s: {what}"
+        time.sleep(0.2)
+    return time.monotonic() - begin
+
+
+def opens(fleet: Fleet, client: str, server: str, within_s: float = 10) -> bool:
+    """Tell whether a page opens by name, by whatever tunnel there is or can be made."""
+    try:
+        said = fleet.on(client, "curl", "-sS", "--fail", "--max-time", f"{within_s:g}", f"http://{server}.{ZONE}/")
+    except CommandFailed:
+        return False
+    return server in said
+
+
+def status(fleet: Fleet, host: str) -> dict[str, object]:
+    """What `btmm status` tells; it exits with 1 when it tells of a fault."""
+    told: dict[str, object] = json.loads(fleet.shell(host, "btmm status --json || true"))
+    return told
+
+
+def outer(fleet: Fleet, host: str) -> set[str]:
+    """Outer IPv4 addresses of a host in the zone."""
+    records = proof.zone_records(fleet)
+    targets = {
+        rdata.split()[-1]
+        for name, kind, rdata in records
+        if (name, kind) == (f"_autotunnel._udp.{host}.{ZONE}.", "SRV")
+    }
+    return {rdata for name, kind, rdata in records if kind == "A" and name in targets}
+
+
+def log(fleet: Fleet, host: str, unit: str, since: str) -> str:
+    """Lines that a unit logged since a moment of `now`."""
+    return fleet.on(host, "journalctl", f"--unit={unit}", "--output=cat", f"--since=@{since}")
+
+
+def now(fleet: Fleet, host: str) -> str:
+    """The time of day there."""
+    return fleet.on(host, "date", "+%s.%N").strip()
+
+
+def whole(fleet: Fleet) -> None:
+    """See that the zone is as after enrolment, and that hosts reach each other."""
+    for host in proof.WAN:
+        fleet.on(host, "btmm", "wait", "--timeout", "40", timeout=60)
+    proof.records(fleet)
+    for client, server in (("macbook", "imac"), ("mini", "macbook")):
+        proof.fetch(fleet, client, server)
+
+
+def reboot_router(fleet: Fleet, router: str, address: str) -> None:
+    """Let a router come back with this outer address and nothing in its tables."""
+    fleet.lab("unplug", router)
+    fleet.shell(router, FORGET)
+    fleet.lab("plug", router, "wan", address)
+    fleet.on(router, "systemctl", "start", "lab-miniupnpd")
+
+
+@contextmanager
+def watcher_with(fleet: Fleet, host: str, settings: str) -> Iterator[None]:
+    """Run a host's daemon with more settings of its unit."""
+    apply = f"systemctl daemon-reload; systemctl restart {WATCHER}"
+    fleet.shell(
+        host, f"mkdir -p {UNIT_SETTINGS}; printf '[Service]\\n%s\\n' '{settings}' > {UNIT_SETTINGS}/fault.conf; {apply}"
+    )
+    try:
+        yield
+    finally:
+        fleet.shell(host, f"rm -r {UNIT_SETTINGS}; {apply}")

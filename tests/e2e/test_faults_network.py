@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Faults of the network: the fleet goes on as far as it can, says what is wrong, and mends by itself."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+
+from tests.e2e import faults, proof
+from tests.e2e.fleet import Fleet
+from tests.e2e.proof import WATCHER, ZONE
+
+OUTAGE_S = float(os.environ.get("BTMM_OUTAGE_S", "90"))
+# Runs in mini's place: its address changes 50 times within ten seconds, and is the second one at the end.
+FLAP = """
+for _ in $(seq 25); do
+  ip addr flush dev eth0 scope global; ip addr add 203.0.113.20/24 broadcast + dev eth0; sleep 0.19
+  ip addr flush dev eth0 scope global; ip addr add 203.0.113.21/24 broadcast + dev eth0; sleep 0.19
+done
+"""
+
+
+def test_after_a_nat_rebooted_with_a_new_address_and_an_empty_table_its_host_is_reached_again(fleet: Fleet) -> None:
+    faults.reboot_router(fleet, "nat-home", "203.0.113.111")
+    try:
+        faults.seconds_until(
+            lambda: faults.outer(fleet, "imac") == {"203.0.113.111"}, 10, "imac's new address published"
+        )
+        faults.seconds_until(lambda: faults.opens(fleet, "mini", "imac"), 10, "mini opens imac's page")
+        proof.fetch(fleet, "macbook", "imac")
+    finally:
+        faults.reboot_router(fleet, "nat-home", "203.0.113.101")
+        faults.seconds_until(lambda: faults.outer(fleet, "imac") == {"203.0.113.101"}, 10, "the old address published")
+    faults.whole(fleet)
+
+
+def test_behind_a_gateway_that_maps_nothing_a_host_says_so_and_still_reaches_others(fleet: Fleet) -> None:
+    fleet.shell("nat-home", faults.FORGET)
+    try:
+        fleet.on("imac", "systemctl", "restart", WATCHER)
+        told = fleet.shell("imac", "btmm wait --timeout 12 2>&1 || true; btmm status || true", timeout=40)
+        assert re.search(r"192\.168\.10\.1\b", told), told
+        assert faults.outer(fleet, "imac") <= {"203.0.113.10"}, "an address is published that leads nowhere"
+        proof.fetch(fleet, "imac", "mini")
+        proof.fetch(fleet, "imac", "macbook")
+    finally:
+        fleet.on("nat-home", "systemctl", "start", "lab-miniupnpd")
+    # miniupnpd announces itself (RFC 6886 section 3.2.1): nobody has to wait for the next try.
+    faults.seconds_until(lambda: faults.outer(fleet, "imac") == {"203.0.113.101"}, 10, "imac is mapped again")
+    faults.whole(fleet)
+
+
+def test_without_the_zone_host_names_and_tunnels_go_on_and_what_changed_is_published_after(fleet: Fleet) -> None:
+    for client, server in (("macbook", "imac"), ("imac", "mini")):
+        proof.fetch(fleet, client, server)  # what was known once is what is left
+    ended = time.monotonic() + OUTAGE_S
+    fleet.lab("unplug", "zone")
+    try:
+        assert faults.opens(fleet, "macbook", "imac"), "the tunnel that was up is of no use"
+        proof.fetch(fleet, "macbook", "imac")
+        proof.fetch(fleet, "imac", "mini")
+        fleet.lab("plug", "imac", "cafe")
+        while (left := ended - time.monotonic()) > 0:
+            time.sleep(min(left, 30))
+            proof.fetch(fleet, "macbook", "mini")
+    finally:
+        fleet.lab("plug", "zone", "wan")
+    try:
+        faults.seconds_until(lambda: faults.outer(fleet, "imac") == {"203.0.113.102"}, 10, "imac published its move")
+    finally:
+        fleet.lab("plug", "imac", "home")
+    faults.whole(fleet)
+
+
+def test_an_address_that_changes_50_times_in_10_s_ends_published_right_with_few_updates(fleet: Fleet) -> None:
+    mark = faults.now(fleet, "zone")
+    begin = time.monotonic()
+    fleet.shell("mini", FLAP)
+    assert time.monotonic() - begin < 15
+    try:
+        faults.seconds_until(
+            lambda: faults.outer(fleet, "mini") == {"203.0.113.21"}, 10, "the last address is published"
+        )
+        time.sleep(2)
+        assert faults.outer(fleet, "mini") == {"203.0.113.21"}
+        updates = re.findall(
+            rf"/key mini\.{re.escape(ZONE)}: updating zone '{ZONE}/IN': adding an RR at '_lease\.mini",
+            faults.log(fleet, "zone", "named", mark),
+        )
+        assert 1 <= len(updates) <= 15, f"{len(updates)} updates"
+    finally:
+        fleet.lab("plug", "mini", "wan")
+    faults.whole(fleet)

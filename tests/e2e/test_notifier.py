@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The notifier of an enrolled fleet: it has what the zone has a moment later, and knows who left."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.e2e import proof
+from tests.e2e.fleet import Fleet
+
+KEYS = "/run/btmm-notifier-keys/keys.conf"
+WITHIN_S = 1.0
+
+
+def zone(fleet: Fleet) -> dict[str, Any]:
+    """Return how the notifier says that the zone stands."""
+    status = json.loads(fleet.on("zone", "cat", "/run/btmm-notifier/status.json"))
+    found: dict[str, Any] = status["zones"][proof.ZONE]
+    return found
+
+
+def serial(fleet: Fleet) -> int:
+    return int(
+        fleet.shell("zone", f"dig @127.0.0.1 +short -k /etc/bind/btmm/admin.key {proof.ZONE} SOA | cut -d ' ' -f 3")
+    )
+
+
+def until(condition: Callable[[], bool], patience_s: float) -> None:
+    end = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < end, "not within the time"
+        time.sleep(0.1)
+
+
+def followed(fleet: Fleet, before: int) -> None:
+    """See that the zone changes, and that the mirror has the change."""
+    until(lambda: serial(fleet) > before, 30)
+    # Asking takes longer than following: each look is a command in a container.
+    until(lambda: zone(fleet)["serial"] == serial(fleet), WITHIN_S + 2)
+
+
+def test_a_host_that_comes_and_goes_is_in_the_mirror_at_once(fleet: Fleet) -> None:
+    for command in ("stop", "start"):
+        before = serial(fleet)
+        fleet.on("mini", "systemctl", command, f"btmm-watcher@{proof.ZONE}.service")
+        followed(fleet, before)
+    fleet.on("mini", "btmm", "wait")
+    proof.records(fleet)
+
+
+def test_the_notifier_outlives_the_primarys_restart_and_its_own(fleet: Fleet) -> None:
+    for unit in ("named", "btmm-notifier"):
+        fleet.on("zone", "systemctl", "restart", unit)
+        until(lambda: not zone(fleet)["stale"] and zone(fleet)["serial"] == serial(fleet), 20)
+
+
+def test_it_holds_the_hosts_keys_and_not_the_owners(fleet: Fleet) -> None:
+    held = fleet.on("zone", "cat", KEYS)
+    for host in ("imac", "macbook", "mini", "zone-notifier"):
+        assert f'key "{host}.{proof.ZONE}." {{' in held
+    secret = fleet.on("zone", "cat", "/etc/bind/btmm/admin.key").split('secret "')[1].split('"')[0]
+    assert secret not in held
+    with pytest.raises(AssertionError, match="Permission denied"):
+        fleet.on("zone", "runuser", "-u", "btmm-notifier", "--", "cat", "/etc/bind/btmm/keys.conf")

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Port mapping with Debian's miniupnpd: each protocol, a taken port, a NAT that reboots, release, suspend."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.e2e import packets, proof
+from tests.e2e.fleet import ROOT, CommandFailed, Fleet
+
+UNIT = f"btmm-watcher@{proof.ZONE}.service"
+STATE = "/var/lib/btmm/portmap.json"
+NEW_WAN = "203.0.113.151"
+
+# Version 2 (the first octet of the payload) is PCP; what is left on the port is NAT-PMP.
+NO_PCP = ["udp dport 5351 @th,64,8 2 drop"]
+UPNP_ONLY = ["udp dport 5351 drop"]
+NOTHING = ["udp dport 5351 drop", "udp dport 1900 drop"]
+
+# A NAT-PMP request (RFC 6886 section 3.3) for outer UDP 4500 from another address of the LAN; lifetime in seconds.
+TAKE = """
+import socket, struct, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    sock.bind(("192.168.10.77", 0))
+    sock.settimeout(5)
+    sock.sendto(struct.pack("!BBHHHL", 0, 1, 0, 4500, 4500, int(sys.argv[1])), ("192.168.10.1", 5351))
+    print(struct.unpack("!BBHLHHL", sock.recv(16))[5])
+"""
+
+
+def status(fleet: Fleet, host: str) -> dict[str, Any]:
+    try:
+        value: dict[str, Any] = json.loads(fleet.on(host, "cat", f"/run/btmm/{proof.ZONE}/status.json"))
+    except CommandFailed:
+        return {}
+    return value
+
+
+def mapping(fleet: Fleet, host: str) -> dict[str, Any]:
+    value: dict[str, Any] = status(fleet, host).get("mapping") or {}
+    return value
+
+
+def until(what: str, holds: Callable[[], object], within_s: float = 30) -> float:
+    """Wait until something holds, and return after how many seconds it did."""
+    started = time.monotonic()
+    while not holds():
+        assert time.monotonic() - started < within_s, f"not after {within_s} s: {what}"
+        time.sleep(0.05)
+    return time.monotonic() - started
+
+
+def published(fleet: Fleet, host: str) -> tuple[set[str], set[int]]:
+    """Return the outer addresses and ports that the zone tells for a host."""
+    records = proof.zone_records(fleet)
+    srv = [
+        rdata.split()
+        for name, kind, rdata in records
+        if (name, kind) == (f"_autotunnel._udp.{host}.{proof.ZONE}.", "SRV")
+    ]
+    targets = {fields[3] for fields in srv}
+    return {rdata for name, kind, rdata in records if name in targets and kind == "A"}, {int(f[2]) for f in srv}
+
+
+def mapped(fleet: Fleet, router: str) -> dict[str, int]:
+    """Return each inner address that the router forwards UDP 4500 to, with the outer port."""
+    rules = fleet.on(router, "nft", "list", "chain", "inet", "filter", "prerouting_miniupnpd")
+    return {inner: int(port) for port, inner in re.findall(r"dport (\d+) dnat ip to ([\d.]+):4500", rules)}
+
+
+def fresh(fleet: Fleet, host: str) -> None:
+    """Start the daemon without what it remembers of gateways."""
+    fleet.shell(host, f"systemctl stop {UNIT}; rm -f {STATE}; systemctl start {UNIT}")
+
+
+@contextmanager
+def filtered(fleet: Fleet, router: str, rules: list[str]) -> Iterator[None]:
+    """Let a router pass over some of what its LAN asks it."""
+    lines = "".join(f'iifname "lan" {rule}\n' for rule in rules)
+    text = f"table inet e2e {{\nchain input {{\ntype filter hook input priority -10\n{lines}}}\n}}"
+    fleet.on(router, "nft", text)
+    try:
+        yield
+    finally:
+        fleet.on(router, "nft", "delete table inet e2e")
+
+
+@contextmanager
+def told_address(fleet: Fleet, router: str, address: str) -> Iterator[None]:
+    """Tell miniupnpd its outer address: by UPnP it keeps one to itself that it takes for private, as RFC 5737's."""
+    conf = "/etc/miniupnpd/lab.conf"
+    fleet.shell(router, f"echo ext_ip={address} >> {conf}; systemctl restart lab-miniupnpd")
+    try:
+        yield
+    finally:
+        fleet.shell(router, f"sed -i /^ext_ip=/d {conf}; systemctl restart lab-miniupnpd")
+
+
+def reboot(fleet: Fleet) -> None:
+    """Have imac's gateway forget its mappings, as a router does that starts; miniupnpd itself leaves them in place."""
+    chains = ("miniupnpd", "prerouting_miniupnpd", "postrouting_miniupnpd")
+    flush = "; ".join(f"nft flush chain inet filter {chain}" for chain in chains)
+    fleet.shell("nat-home", f"systemctl stop lab-miniupnpd; {flush}; systemctl start lab-miniupnpd")
+
+
+@pytest.fixture
+def imac(fleet: Fleet) -> Iterator[Fleet]:
+    """Return the fleet; afterwards imac is mapped as at the beginning."""
+    yield fleet
+    fresh(fleet, "imac")
+    until("imac is mapped again", lambda: mapping(fleet, "imac").get("method") == "pcp")
+
+
+def test_pcp_is_asked_first_and_alone(imac: Fleet) -> None:
+    path = ROOT / "build" / f"home-{imac.name}.pcap"
+    imac.on("imac", "systemctl", "stop", UNIT)
+    with imac.capture("home", path):
+        fresh(imac, "imac")
+        until("mapped by PCP", lambda: mapping(imac, "imac").get("method") == "pcp")
+    asked = packets.count(path, "dst port 5351 and udp[8] == 2")
+    assert asked >= 1
+    # NAT-PMP goes beside a repetition only, and on a machine that is quiet there is none.
+    assert packets.count(path, "dst port 5351 and udp[8] != 2") == asked - 1
+    assert mapped(imac, "nat-home") == {"192.168.10.10": 4500}
+
+
+def test_nat_pmp_where_pcp_is_not_answered(imac: Fleet) -> None:
+    with filtered(imac, "nat-home", NO_PCP):
+        fresh(imac, "imac")
+        until("mapped by NAT-PMP", lambda: mapping(imac, "imac").get("method") == "nat-pmp")
+        assert mapped(imac, "nat-home") == {"192.168.10.10": 4500}
+        proof.fetch(imac, "macbook", "imac")
+        imac.on("imac", "systemctl", "stop", UNIT)
+        assert mapped(imac, "nat-home") == {}
+
+
+# Debian 12 and 13 have different versions of the library.
+@pytest.mark.parametrize(
+    ("host", "router", "wan", "inner"),
+    [
+        ("imac", "nat-home", "203.0.113.101", "192.168.10.10"),
+        ("macbook", "nat-cafe", "203.0.113.102", "192.168.20.10"),
+    ],
+)
+def test_upnp_where_5351_is_silent(imac: Fleet, host: str, router: str, wan: str, inner: str) -> None:
+    with told_address(imac, router, wan), filtered(imac, router, UPNP_ONLY):
+        fresh(imac, host)
+        until("mapped by UPnP", lambda: mapping(imac, host).get("method") == "upnp")
+        assert mapped(imac, router) == {inner: 4500}
+        assert published(imac, host) == ({wan}, {4500})
+        assert not imac.shell(host, "pgrep -f [p]ortmap.igd || true"), "the child is still there"
+        imac.on(host, "systemctl", "stop", UNIT)
+        assert mapped(imac, router) == {}
+    fresh(imac, host)
+    until("mapped by PCP again", lambda: mapping(imac, host).get("method") == "pcp")
+
+
+def test_a_gateway_without_any_of_them_is_told_in_one_sentence(imac: Fleet) -> None:
+    with filtered(imac, "nat-home", NOTHING):
+        fresh(imac, "imac")
+        until("told", lambda: status(imac, "imac").get("error"))
+    assert status(imac, "imac")["error"] == (
+        "imac: the gateway 192.168.10.1 does not answer on UDP 5351, and no UPnP gateway is found (nothing answers):"
+        " switch PCP, NAT-PMP or UPnP on in its settings"
+    )
+
+
+def test_a_granted_port_that_differs_is_published_and_found(imac: Fleet) -> None:
+    imac.on("imac", "systemctl", "stop", UNIT)
+    imac.on("imac", "ip", "address", "add", "192.168.10.77/24", "dev", "eth0")
+    try:
+        assert imac.on("imac", "python3", "-c", TAKE, "600").strip() == "4500"
+        imac.shell("imac", f"rm -f {STATE}; systemctl start {UNIT}")
+        until("mapped", lambda: mapping(imac, "imac").get("method") == "pcp")
+        port = mapped(imac, "nat-home")["192.168.10.10"]
+        assert port != 4500
+        until("published", lambda: published(imac, "imac") == ({"203.0.113.101"}, {port}))
+        proof.fetch(imac, "macbook", "imac")
+        # The port is asked for again, though 4500 is free now: peers know it.
+        imac.on("imac", "python3", "-c", TAKE, "0")
+        imac.on("imac", "systemctl", "restart", UNIT)
+        until("mapped", lambda: mapped(imac, "nat-home") == {"192.168.10.10": port})
+    finally:
+        imac.on("imac", "ip", "address", "delete", "192.168.10.77/24", "dev", "eth0")
+
+
+def test_a_nat_that_reboots_with_another_address_is_followed_at_once(imac: Fleet) -> None:
+    until("published", lambda: published(imac, "imac") == ({"203.0.113.101"}, {4500}))
+    try:
+        # miniupnpd 2.3.9 maps nothing any more after its address changed (its issues 890, 904), unless it starts anew.
+        imac.lab("plug", "nat-home", "wan", NEW_WAN)
+        reboot(imac)
+        seconds = until("published anew", lambda: published(imac, "imac") == ({NEW_WAN}, {4500}), within_s=5)
+        assert mapped(imac, "nat-home") == {"192.168.10.10": 4500}
+        proof.fetch(imac, "macbook", "imac")
+        print(f"published {seconds:.2f} s after the gateway was back")
+    finally:
+        imac.lab("plug", "nat-home", "wan", "203.0.113.101")
+        reboot(imac)
+    until("published again", lambda: published(imac, "imac") == ({"203.0.113.101"}, {4500}), within_s=5)
+
+
+def test_a_table_that_was_emptied_is_filled_at_once(imac: Fleet) -> None:
+    """The address stays, the epoch goes on (system_uptime=yes): only the announcement tells."""
+    until("mapped", lambda: mapped(imac, "nat-home") == {"192.168.10.10": 4500})
+    reboot(imac)
+    until("mapped again", lambda: mapped(imac, "nat-home") == {"192.168.10.10": 4500}, within_s=5)
+
+
+def test_the_mapping_goes_when_the_daemon_stops(imac: Fleet) -> None:
+    until("mapped", lambda: mapped(imac, "nat-home") == {"192.168.10.10": 4500})
+    imac.on("imac", "systemctl", "stop", UNIT)
+    assert mapped(imac, "nat-home") == {}
+
+
+def test_a_suspend_takes_the_host_out_of_the_zone_and_the_resume_puts_it_back(imac: Fleet) -> None:
+    """What systemd-sleep(8) runs; the containers themselves can't sleep."""
+    hook = "/usr/lib/systemd/system-sleep/btmm"
+    imac.on("imac", hook, "pre", "suspend")
+    assert published(imac, "imac") == (set(), set())
+    assert mapped(imac, "nat-home") == {}
+    imac.on("imac", hook, "post", "suspend")
+    until("published again", lambda: published(imac, "imac") == ({"203.0.113.101"}, {4500}))
+    proof.fetch(imac, "macbook", "imac")
