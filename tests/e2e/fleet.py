@@ -143,7 +143,7 @@ class Fleet:
                     break
             try:
                 yield
-                time.sleep(0.3)  # the last packets are still on their way through the bridge
+                _settle(path)
             finally:
                 tcpdump.terminate()
 
@@ -154,3 +154,11 @@ class Fleet:
         if done.returncode:
             raise CommandFailed(f"{' '.join(command)} gave {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout
+
+
+def _settle(path: Path) -> None:
+    """Wait until a capture grows no more: its last packets are still on their way, the longer the busier the machine."""
+    size, deadline = -1, time.monotonic() + 10
+    while size != path.stat().st_size and time.monotonic() < deadline:
+        size = path.stat().st_size
+        time.sleep(0.5)
