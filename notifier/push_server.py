@@ -26,7 +26,7 @@ from .streams import Streams
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from ansible_collections.btmm.fleet.plugins.module_utils.push import Question
     from dns.name import Name
@@ -40,6 +40,7 @@ _LOGGER = logging.getLogger(__name__)
 
 SESSIONS_AT_ONCE = 200  # that are told of a change in one turn of the loop
 SWEEP_S = 1.0
+ANSWERS = 16_777_216  # octets of first answers that are kept encoded
 # Connections beyond the sessions there may be: whoever has one is told to come again later, and not just cut off.
 RESERVE = 256
 # What is dictated, in milliseconds: RFC 8490 section 6.5.2 recommends an hour, home routers forget sooner.
@@ -77,7 +78,7 @@ class _Delivery:
 
     def framed(self, block: int) -> bytes:
         if block not in self.encoded:
-            self.encoded[block] = b"".join(_frames(self.changes, block))
+            self.encoded[block] = _framed(self.changes, block)
         return self.encoded[block]
 
 
@@ -96,6 +97,9 @@ class PushServer:
         self._per_client: dict[Client | None, int] = {}
         self._deliveries: deque[_Delivery] = deque()
         self._end_of_changes = mirror.subscribe(self._changed)
+        # Encoded first answers: after a restart ten thousand clients ask the same within seconds.
+        self._answers: dict[tuple[bytes, ...], dict[tuple[int, int], bytes]] = {}
+        self._answered = 0  # octets of them
         self._sweeping: asyncio.Task[None] | None = None
         self._empty = asyncio.Event()
         self._events = 0
@@ -214,13 +218,22 @@ class PushServer:
             if not kinds:
                 self._topics.pop(topic.key, None)
 
-    def initial(self, topic: Topic, block: int) -> Iterable[bytes]:
+    def initial(self, topic: Topic, block: int) -> bytes:
         """Return what a new subscriber is told at once, framed: all that is there, if anything is."""
         # What is on its way to earlier subscribers is in the answer already, and must not come after it.
         self._flush()
         question = topic.question
+        known = self._answers.get(topic.key, {}).get((question.rdtype, block))
+        if known is not None:
+            return known
         sets = self._mirror.lookup(question.name, RdataType.make(push.ANY))
-        return _frames(push_changes.initial(sets, question.rdtype), block)
+        answer = _framed(push_changes.initial(sets, question.rdtype), block)
+        self._answered += len(answer)
+        if self._answered > ANSWERS:
+            self._answers.clear()
+            self._answered = len(answer)
+        self._answers.setdefault(topic.key, {})[question.rdtype, block] = answer
+        return answer
 
     def reconfirm(self, session: Session, name: Name) -> None:
         """Look whether the primary knows better (RFC 8765 section 6.5): whether its zone is another one than ours."""
@@ -236,6 +249,7 @@ class PushServer:
         by_name: dict[tuple[bytes, ...], list[Change]] = {}
         for change in changes:
             key = folded(change.name)
+            self._answers.pop(key, None)
             if key in self._topics:
                 by_name.setdefault(key, []).append(change)
         told: list[list[push.Change]] = []
@@ -286,5 +300,5 @@ class PushServer:
                     session.abort()
 
 
-def _frames(changes: list[push.Change], block: int) -> list[bytes]:
-    return [len(wire).to_bytes(2, "big") + wire for wire in push.encode_push(changes, block)]
+def _framed(changes: list[push.Change], block: int) -> bytes:
+    return b"".join(len(wire).to_bytes(2, "big") + wire for wire in push.encode_push(changes, block))

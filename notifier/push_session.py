@@ -150,8 +150,9 @@ class Session(Stream):
         self._begin(message, [])
         self.topics[message.id] = topic
         topic.sessions.add(self)
-        for wire in self._service.initial(topic, self.block):
-            self.send(wire)
+        answer = self._service.initial(topic, self.block)
+        if answer:
+            self.send(answer)
 
     def _unsubscribe(self, number: int) -> None:
         topic = self.topics.pop(number, None)

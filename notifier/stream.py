@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 
+RECORD = 16_384  # octets of data in one TLS record at most (RFC 8446 section 5.1): one read empties it
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER of 0 s: closing sends a RST (RFC 8490 section 5.3)
 
 
@@ -51,7 +52,7 @@ class Stream:
         self._server = server
         self._handshaking = True
         self._incoming = b""
-        self._outgoing: deque[bytes] | None = None
+        self._outgoing: deque[bytes | memoryview] | None = None
         self._queued = 0
         self._progress = 0.0
 
@@ -71,6 +72,19 @@ class Stream:
 
     def send(self, data: bytes) -> None:
         """Send octets, lengths included; keep what the kernel does not take. A reader that lags too far is dropped."""
+        waited = self._queued
+        if len(data) <= RECORD:
+            self._give(data)
+        else:
+            # Piece by piece, each a TLS record: so a reader who is slow, but reads, makes progress that is seen.
+            for begin in range(0, len(data), RECORD):
+                self._give(memoryview(data)[begin : begin + RECORD])
+        # An answer may be longer than the limit: what counts is what had to wait before it.
+        if waited > self._server.limits.queue or self._server.queued > self._server.limits.queues:
+            self._server.slow += 1
+            self.abort()
+
+    def _give(self, data: bytes | memoryview) -> None:
         if self.sock is None:
             return
         if self._outgoing is None:
@@ -85,14 +99,9 @@ class Stream:
                 return
             else:
                 return
-        limits = self._server.limits
         self._outgoing.append(data)
         self._queued += len(data)
         self._server.queued += len(data)
-        # An answer may be longer than the limit: what counts is what had to wait before it.
-        if self._queued - len(data) > limits.queue or self._server.queued > limits.queues:
-            self._server.slow += 1
-            self.abort()
 
     def abort(self) -> None:
         """Close at once by RST: the other end breaks the protocol, or can't keep up."""

@@ -10,15 +10,16 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
+from .stream import RECORD
+
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from .stream import Limits, Stream
 
 _LOGGER = logging.getLogger(__name__)
 
-RECORD = 16_384  # octets of data in one TLS record at most (RFC 8446 section 5.1): one read empties it
 SEND_BUFFER = 65_536  # octets that the kernel may hold for a connection: else it takes megabytes for who does not read
 ACCEPT_AT_ONCE = 32  # new connections in one turn of the loop, so that the others have theirs
 PAUSE_S = 1.0
@@ -129,6 +130,10 @@ class Streams:
                 return
             self._take(plain, str(where[0]))
 
+    def _give_way(self, oldest_first: Iterator[Stream]) -> None:
+        self.refused += 1
+        next(oldest_first).abort()
+
     def _resume(self, listener: socket.socket) -> None:
         if listener in self._listeners:
             self._loop.add_reader(listener.fileno(), self._accept, listener)
@@ -136,13 +141,15 @@ class Streams:
     def _take(self, plain: socket.socket, address: str) -> None:
         limits = self.limits
         begun = self._per_address.get(address, 0)
-        if len(self.streams) >= limits.streams or begun >= limits.half_open_per_address:
+        if len(self.streams) >= limits.streams:
             self.refused += 1
             plain.close()
             return
-        if len(self._half_open) >= limits.half_open:
-            self.refused += 1
-            next(iter(self._half_open)).abort()
+        # Who comes now is as likely to be honest as any, and done in a moment then: the one that takes longest goes.
+        if begun >= limits.half_open_per_address:
+            self._give_way(stream for stream in self._half_open if stream.address == address)
+        elif len(self._half_open) >= limits.half_open:
+            self._give_way(iter(self._half_open))
         try:
             plain.setblocking(False)
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -155,5 +162,5 @@ class Streams:
         stream = self._make(self, sock, address)
         self.streams.add(stream)
         self._half_open[stream] = time.monotonic() + limits.handshake_s
-        self._per_address[address] = begun + 1
+        self._per_address[address] = self._per_address.get(address, 0) + 1
         self._loop.add_reader(sock.fileno(), stream.handshake)

@@ -10,6 +10,7 @@ import math
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
+from ansible_collections.btmm.fleet.plugins.module_utils.push_client import PushError
 from ansible_collections.btmm.fleet.plugins.module_utils.records import Reach
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 
@@ -24,6 +25,7 @@ from .magic import Magic
 from .peers import Locator, Vantage
 from .portmap.mapper import Mapper
 from .publish import Publisher
+from .push_follow import PushFollower
 from .reach import best_rung, by_ways
 from .remembered import Remembered
 from .rendezvous import Rendezvous
@@ -34,6 +36,7 @@ from .zone_client import ZoneClient
 
 if TYPE_CHECKING:
     from .config import Config
+    from .follow import Follower
     from .places import Places
     from .portmap.mapping import Mapping
     from .status import Status
@@ -65,6 +68,7 @@ class Instance:
         self._tunnels = Tunnels(config, self._locator, self._peers_changed, self._rendezvous)
         self._stub = Stub(Magic(config, self._asker, self._locator, self._tunnels).async_answer)
         self._following = Following(self._locator, self._tunnels.peer_moved)
+        self._push: PushFollower | None = None
         self._demand = Demand(config, self._locator, self._tunnels)
         self._link = Link(self._demand.packet)
         self._watch: netlink.Watch | None = None
@@ -108,13 +112,29 @@ class Instance:
         except LinkError as err:
             self._tell("names", err)
         self._asker.start()
-        await self._following.async_use(PollingFollower(self._client, self._following.changed))
+        await self._following.async_use(self._follower())
         self._tunnels.start()
         self._uplink = uplink.find(self._toward, self._toward6)
         self._watch = netlink.Watch(self._network_changed, self._glance)
         self._clock = clock.Watch(self._leapt)
         self._reaching = asyncio.create_task(self._async_reach())
         self._rendezvous.start()
+
+    def _follower(self) -> Follower:
+        """DNS Push where the zone has it; polling otherwise, and whenever no Push server answers."""
+        polling = PollingFollower(self._client, self._following.changed)
+        try:
+            self._push = PushFollower(
+                self._config,
+                self._client,
+                self._following.changed,
+                polling,
+                lambda method: self._status.set(follow=method),
+            )
+        except PushError as err:
+            _LOGGER.warning("changes are not pushed: %s", err)
+            return polling
+        return self._push
 
     async def async_stop(self) -> None:
         """Stop everything, leaving zone, mapping and tunnels as they are."""
@@ -214,6 +234,8 @@ class Instance:
         self._uplink = uplink.find(self._toward, self._toward6)
         self._mapping = None
         self._client.drop()
+        if self._push is not None:
+            self._push.reconnect()
         self._rendezvous.moved()
         # First of all, and not waiting for the rest: what is in use now, and can be called from here.
         self._tunnels.moved()

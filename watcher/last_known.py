@@ -37,6 +37,8 @@ MAX_AGE_S = 30 * 86400
 TTL_S = 5  # what is answered from here is asked again soon
 _VERSION = 1
 _KEPT = frozenset(getattr(dns.rdatatype, kind) for kind in ("A", "AAAA", "PTR", "SRV", "TXT", "SOA"))
+# That there is nothing is remembered of what browsers ask, not of addresses: any mistyped name would fill the table.
+_KEPT_EMPTY = frozenset((dns.rdatatype.PTR, dns.rdatatype.SRV, dns.rdatatype.TXT))
 _INFO = b"btmm.fleet last known answers"
 
 _Key = tuple[str, int]
@@ -116,7 +118,7 @@ class LastKnown:
             for rdata in rrset
         ]
         before = self._drop(key)
-        if texts:
+        if texts or question.rdtype in _KEPT_EMPTY:
             texts.sort()  # a server may turn them round with every answer
             self._put(key, int(self._clock()), texts)
         if (before or (0, []))[1] != texts:

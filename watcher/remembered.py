@@ -9,6 +9,7 @@ import logging
 import random
 from typing import TYPE_CHECKING
 
+import dns.exception
 import dns.message
 import dns.name
 import dns.rdatatype
@@ -161,7 +162,9 @@ class Remembered:
             answer = self._learn(await self._client.async_exchange(dns.message.make_query(*question)))
             found = [rdata for rrset in answer.answer if rrset.rdtype == question[1] for rdata in rrset]
             for rdata in found:
-                open_ += self._next(question, getattr(rdata, "target", None), hosts)
+                # What another host wrote may be no name of a host, or too long with ours.
+                with contextlib.suppress(names.InvalidName, dns.exception.DNSException):
+                    open_ += self._next(question, getattr(rdata, "target", None), hosts)
             await asyncio.sleep(_PAUSE_S)
 
     def _next(self, question: Question, target: Name | None, hosts: set[Name]) -> Iterable[Question]:
@@ -169,10 +172,11 @@ class Remembered:
         zone = self._config.zone
         if target is None or not target.is_subdomain(zone):
             return ()
+        if question[0] == names.enumeration_name(zone):
+            return ((target, _PTR),)
         if question[1] == _PTR:
-            return (
-                ((target, _PTR),) if question[0] == names.enumeration_name(zone) else ((target, _SRV), (target, _TXT))
-            )
+            info = dns.name.Name((target.labels[0], *names.service_name("_device-info._tcp", zone).labels))
+            return ((target, _SRV), (target, _TXT), (info, _TXT))
         if target.parent() != zone:
             return ()
         if question[0].labels[0].startswith(b"_autotunnel"):
@@ -182,4 +186,5 @@ class Remembered:
         hosts.add(target)
         label = target.labels[0].decode(errors="replace")
         ways = (names.autotunnel_name(label, zone), names.autotunnel_lan_name(label, zone))
-        return ((target, _AAAA), *((way, _SRV) for way in ways))
+        realm = dns.name.Name((b"_kerberos", *target.labels))
+        return ((target, _AAAA), (realm, _TXT), *((way, _SRV) for way in ways))

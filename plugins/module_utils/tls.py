@@ -34,3 +34,22 @@ def server_context(
     context.num_tickets = 0
     context.load_cert_chain(certificate, key)
     return context
+
+
+def client_context(certificate: Path, key: Path, authority: Path, protocols: Sequence[str]) -> ssl.SSLContext:
+    """Return a context for a host that shows its certificate to a server of ours, over TLS 1.3.
+
+    Args:
+        certificate: the host's own, PEM.
+        key: its key.
+        authority: the owner CA, which the server's certificate has to be of.
+        protocols: what to offer by ALPN.
+
+    Raises:
+        OSError: a file can't be read, or is none of ours (`ssl.SSLError`).
+    """
+    context = ssl.create_default_context(cafile=str(authority))
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.set_alpn_protocols(list(protocols))
+    context.load_cert_chain(certificate, key)
+    return context

@@ -22,6 +22,7 @@ from notifier.config import Limits
 from notifier.mirror import Mirror
 from notifier.notified import Listener
 from notifier.upstream import Primary
+from tests.bench import raw_notify
 from tests.bench.report import report
 from tests.certificates import Owner
 from tests.named import ADDRESS, Named, free_port, serving, version
@@ -184,11 +185,21 @@ def main() -> None:
             if count == largest:
                 numbers[f"{protocol}_{count}_p99_s"] = measured.percentile_s(99)
                 numbers[f"{protocol}_kb_per_session"] = measured.kb_per_session
+    rows += [raw(count) for count in (1, largest)]
     rows += polling(largest)
     numbers["kb_per_session"] = numbers["push_kb_per_session"]
     numbers["one_p50_ms"] = numbers["push_one_p50_ms"]
     numbers["one_over_ixfr_ms"] = numbers["one_p50_ms"] - transfer_s * 1000
     report("notify", rows, numbers, [version()])
+
+
+def raw(count: int) -> list[str]:
+    """Return a row of what BIND's NOTIFY alone does; each secondary would have to transfer after that."""
+    delays = [delay for each in raw_notify.measure(count, change, CROWDS[count]) for delay in each]
+    found = quantiles(delays, n=100, method="inclusive")
+    milliseconds = (found[49], found[98], max(delays))
+    note = f"without the transfer; {CROWDS[count] * count - len(delays)} missed; notify-rate {raw_notify.RATE:,}"
+    return ["raw NOTIFY", f"{count:,}", *(f"{value * 1000:,.1f}" for value in milliseconds), "", "", note]
 
 
 def polling(count: int) -> list[list[str]]:

@@ -14,6 +14,7 @@ from tests.e2e.fleet import ROOT, Fleet
 
 INTERVAL_S = 0.01  # between two pings: how exactly an outage is known
 PORT = 7777
+PATIENCE_S = 180  # after a long outage TCP tries again rarely, up to every 120 s (RFC 6298 section 5.5)
 # On a host: counts what comes on each connection, and says so at its end.
 _RECEIVE = """
 import os, socket, sys
@@ -35,7 +36,7 @@ while True:
 _SEND = """
 import json, select, socket, sys
 def connect():
-    return socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=60)
+    return socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=float(sys.argv[3]))
 stream, sent, broken = connect(), 0, 0
 print("connected", flush=True)
 while not select.select([sys.stdin], [], [], 0.2)[0]:
@@ -110,7 +111,7 @@ class Stream:
 
     def end(self) -> None:
         """End it; afterwards `broken` is how often it broke."""
-        told, _ = self._process.communicate("\n", timeout=90)
+        told, _ = self._process.communicate("\n", timeout=PATIENCE_S + 10)
         self.broken = int(json.loads(told.splitlines()[-1])["broken"])
 
 
@@ -118,7 +119,7 @@ class Stream:
 def stream(fleet: Fleet, source: str, target: str, address: str) -> Iterator[Stream]:
     """Have a TCP connection from a host to another one, where it only receives, while the block runs."""
     receive = _inside(fleet, target, "python3", "-c", _RECEIVE, address, str(PORT))
-    send = _inside(fleet, source, "python3", "-c", _SEND, address, str(PORT))
+    send = _inside(fleet, source, "python3", "-c", _SEND, address, str(PORT), str(PATIENCE_S))
     with subprocess.Popen(receive, stdout=subprocess.PIPE, text=True, env=fleet.environment) as receiver:
         assert receiver.stdout is not None
         pid = receiver.stdout.readline().strip()

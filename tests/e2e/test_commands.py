@@ -23,8 +23,8 @@ KILLS = 8
 
 
 def status(fleet: Fleet, host: str) -> dict[str, Any]:
-    """Return the status as programs read it."""
-    told: dict[str, Any] = json.loads(fleet.shell(host, "btmm status --json || true"))
+    """Return the status as programs read it; empty while no daemon runs."""
+    told: dict[str, Any] = json.loads(fleet.shell(host, "btmm status --json || true") or "{}")
     return told
 
 

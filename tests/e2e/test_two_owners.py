@@ -87,7 +87,7 @@ def state(fleet: Fleet, owner: Owner) -> str:
         f"find /etc -name '*{owner.zone}*' -type f -exec sha256sum {{}} + | sort; sha256sum /etc/btmm/{owner.zone}/*\n"
         f"systemctl show --property=MainPID,ActiveEnterTimestampMonotonic {owner.unit} strongswan.service"
         f" btmm-guard@{owner.zone}.service btmm-address@{owner.zone}.service\n"
-        f"ip -6 -brief address | grep -o '{owner.ula()}.*'; nft list tables | grep {owner.zone}",
+        f"ip -6 -brief address | grep -o '{owner.ula()}/128'; nft list tables | grep {owner.zone}",
     )
 
 

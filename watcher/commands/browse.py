@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from .shared import as_json, host, not_running, read_status
+from .shared import as_json, host, not_running, read_status, safe
 
 if TYPE_CHECKING:
     import argparse
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.add_argument("type", nargs="?", metavar="TYPE", help="a service type, as ssh or _ssh._tcp; default all")
+    parser.add_argument("--live", action="store_true", help="show what comes (+) and goes (-) until interrupted")
     parser.add_argument("--json", action="store_true", help="for programs")
 
 
@@ -29,6 +30,10 @@ def run(zones: list[str], given: argparse.Namespace) -> int:
     except names.InvalidName as err:
         print(f"{host()}: {err}", file=sys.stderr)
         return 2
+    if given.live:
+        from .live import run as run_live  # noqa: PLC0415
+
+        return run_live(zones, kind, as_json=given.json)
     code, found = 0, {}
     for zone in zones:
         hosts = _browse(zone, kind)
@@ -48,29 +53,24 @@ def lines(zone: str, hosts: list[dict[str, Any]]) -> list[str]:
     """What a person sees of one zone."""
     shown = [zone]
     for each in hosts:
-        model = f"  ({_safe(each['model'])})" if each["model"] else ""
-        shown.append(f"  {_safe(each['title'])}  {each['name']}{model}")
+        model = f"  ({safe(each['model'])})" if each["model"] else ""
+        shown.append(f"  {safe(each['title'])}  {each['name']}{model}")
         for offer in each["services"]:
-            title = "" if offer["title"] == each["title"] else f"  {_safe(offer['title'])}"
+            title = "" if offer["title"] == each["title"] else f"  {safe(offer['title'])}"
             shown.append(f"    {offer['type']:<20} port {offer['port']}{title}")
     return shown if hosts else [f"{zone}  offers nothing"]
 
 
-def _safe(text: str) -> str:
-    """Return what another host wrote without the characters that command a terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text)
-
-
 def _browse(zone: str, kind: str | None) -> list[dict[str, Any]] | None:
+    from ansible_collections.btmm.fleet.plugins.module_utils import names  # noqa: PLC0415
     from ansible_collections.btmm.fleet.plugins.module_utils.browse import browse  # noqa: PLC0415
     from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError  # noqa: PLC0415
 
     from .local import ask  # noqa: PLC0415
 
     try:
-        exchange, apex = ask(zone)
-        with exchange:
-            found = browse(exchange, apex, addresses=False)
+        with ask(zone) as exchange:
+            found = browse(exchange, names.parse_zone(zone), addresses=False)
     except UpdateError as err:
         status = read_status(zone)
         why = not_running(zone) if status is None else status.get("error") or f"{zone} can't be browsed: {err}"

@@ -81,9 +81,9 @@ def _ask(zone: str, label: str) -> Message:
     from .local import ask  # noqa: PLC0415
 
     try:
-        exchange, apex = ask(zone)
-        query = dns.message.make_query(names.host_name(label, apex), "AAAA", use_edns=0)
-        with exchange:
+        name = names.host_name(label, names.parse_zone(zone))
+        query = dns.message.make_query(name, "AAAA", use_edns=0)
+        with ask(zone) as exchange:
             return dns.message.from_wire(exchange.ask_raw(query))
     except names.InvalidName as err:
         raise _Failure(f"'{label}' is no name of a host in {zone}: see 'btmm browse'") from err

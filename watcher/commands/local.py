@@ -3,17 +3,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ansible_collections.btmm.fleet.plugins.module_utils.exchange import Exchange, Server
 from ansible_collections.btmm.fleet.plugins.module_utils.local_names import stub_address
 from ansible_collections.btmm.fleet.plugins.module_utils.names import parse_zone
 from ansible_collections.btmm.fleet.plugins.module_utils.settings import BadSetting, Settings, is_a, port, read_json
 
 from watcher import places
-
-if TYPE_CHECKING:
-    from dns.name import Name
 
 ANSWER_S = 10.0  # a tunnel that has to be built takes up to 4 s
 
@@ -28,13 +23,13 @@ def stub(zone: str) -> Server:
         return Server(str(stub_address(parse_zone(zone))), timeout_s=ANSWER_S)
 
 
-def ask(zone: str) -> tuple[Exchange, Name]:
-    """Return a connection to the zone's stub, and the zone.
+def ask(zone: str) -> Exchange:
+    """Return a connection to the zone's stub.
 
     Raises:
         UpdateError: the daemon does not run.
     """
-    return Exchange(stub(zone), None), parse_zone(zone)
+    return Exchange(stub(zone), None)
 
 
 _FIX = "run the watcher role for this host again"

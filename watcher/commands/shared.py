@@ -38,3 +38,8 @@ def not_running(zone: str) -> str:
 def as_json(value: object) -> str:
     """Return a value as people and programs read it."""
     return json.dumps(value, indent=1, ensure_ascii=False)
+
+
+def safe(text: str) -> str:
+    """Return what another host wrote without the characters that command a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)

@@ -82,7 +82,14 @@ def test_what_is_gone_is_forgotten(table: LastKnown) -> None:
     table.learn(answer(f"imac.{ZONE}", "AAAA", rcode="NXDOMAIN"))
     assert held(table, f"imac.{ZONE}", "AAAA") is None
     table.learn(answer(f"_ssh._tcp.{ZONE}", "PTR"))
-    assert held(table, f"_ssh._tcp.{ZONE}", "PTR") is None
+    assert held(table, f"_ssh._tcp.{ZONE}", "PTR") == []
+
+
+def test_that_there_is_nothing_is_known_of_services_but_not_of_addresses(table: LastKnown) -> None:
+    table.learn(answer(f"_kerberos.imac.{ZONE}", "TXT", rcode="NXDOMAIN"))
+    table.learn(answer(f"imca.{ZONE}", "AAAA", rcode="NXDOMAIN"))
+    assert held(table, f"_kerberos.imac.{ZONE}", "TXT") == []
+    assert held(table, f"imca.{ZONE}", "AAAA") is None
 
 
 def test_a_failure_teaches_nothing(table: LastKnown) -> None:

@@ -35,7 +35,7 @@ RECORDS = {
     (f"_ssh._tcp.{ZONE}", "PTR"): (TITLE, f"mini._ssh._tcp.{ZONE}", "evil._ssh._tcp.example.com."),
     (TITLE, "SRV"): (f"0 0 22 {IMAC}",),
     (TITLE, "TXT"): ('""',),
-    (f"mini._ssh._tcp.{ZONE}", "SRV"): (f"0 0 22 mini.{ZONE}",),
+    (f"mini._ssh._tcp.{ZONE}", "SRV"): (f"0 0 22 mini.{ZONE}", f"1 0 22 -not\\032a\\000host.{ZONE}"),
     (IMAC, "AAAA"): ("fd12:3456:789a::2",),
     (f"_autotunnel._udp.{IMAC}", "SRV"): (f"10 0 41500 {TARGET}",),
     (TARGET, "A"): ("203.0.113.101",),

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Follows RRsets by DNS Push (RFC 8765) where the zone offers it, and by another way for as long as it does not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import dns.message
+import dns.name
+import dns.rdatatype
+from ansible_collections.btmm.fleet.plugins.module_utils.push import Question
+from ansible_collections.btmm.fleet.plugins.module_utils.push_client import PushClient, PushError, Server
+from ansible_collections.btmm.fleet.plugins.module_utils.tls import client_context
+from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
+from dns.rdatatype import RdataType
+
+from .errors import WatcherError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from collections.abc import Set as AbstractSet
+    from typing import Any
+
+    from ansible_collections.btmm.fleet.plugins.module_utils.push import Change
+    from dns.name import Name
+
+    from .config import Config
+    from .follow import Follower, RRsetName
+    from .peers import Asker
+
+SERVICE = "_dns-push-tls._tcp"  # RFC 8765 section 6.1
+
+
+def make_client(
+    config: Config,
+    asker: Asker,
+    on_changes: Callable[[Sequence[Change]], None],
+    on_state: Callable[[Server | None, PushError | None], None],
+) -> PushClient:
+    """Return a client of the zone's Push servers, with this host's certificate.
+
+    Raises:
+        PushError: key or certificate can't be read.
+    """
+    # The layout of /etc/swanctl, where they have to be for charon.
+    key = config.certificate.parent.parent / "private" / config.certificate.name
+    try:
+        context = client_context(config.certificate, key, config.ca, ["dot"])
+    except OSError as err:
+        raise PushError(f"key, certificate or CA can't be read ({err}): be root, or run the role identity") from err
+    return PushClient(lambda: async_find_servers(config, asker), context, on_changes, on_state)
+
+
+async def async_find_servers(config: Config, asker: Asker) -> list[Server]:
+    """Return the zone's Push servers, the best first (RFC 8765 section 6.1, RFC 2782).
+
+    Raises:
+        PushError: the zone names none, or can't be asked.
+    """
+    known = {each.name: each.addresses for each in (config.server, *config.secondaries)}
+    found = []
+    try:
+        records = await _async_ask(asker, dns.name.from_text(SERVICE, config.zone), RdataType.SRV)
+        for record in sorted(records, key=lambda each: (each.priority, -each.weight)):
+            if record.target == dns.name.root:
+                continue  # the service is decidedly not there
+            name = record.target.to_text(omit_final_dot=True)
+            addresses = known.get(name)
+            if addresses is None:
+                kinds = (RdataType.A, RdataType.AAAA)
+                addresses = tuple([a.address for kind in kinds for a in await _async_ask(asker, record.target, kind)])
+            found.append(Server(name, addresses, record.port))
+    except (WatcherError, UpdateError) as err:
+        raise PushError(str(err)) from err
+    if not found:
+        raise PushError(f"{config.zone} names no Push server: run the role notifier on its zone host")
+    return found
+
+
+async def _async_ask(asker: Asker, name: Name, kind: RdataType) -> list[Any]:
+    answer = await asker.async_exchange(dns.message.make_query(name, kind))
+    return [rdata for rrset in answer.answer if rrset.rdtype == kind for rdata in rrset]
+
+
+class PushFollower:
+    """Push while there is a session, `otherwise` while there is none."""
+
+    def __init__(
+        self,
+        config: Config,
+        asker: Asker,
+        changed: Callable[[Name, RdataType], None],
+        otherwise: Follower,
+        told: Callable[[str], object],
+    ) -> None:
+        """Remember what to do.
+
+        Args:
+            config: the zone and this host's certificate.
+            asker: finds the servers.
+            changed: called with the RRset that is another one now.
+            otherwise: watches as long as no Push server can be had.
+            told: called with the method whenever it is another one.
+
+        Raises:
+            PushError: key or certificate can't be read.
+        """
+        self._client = make_client(config, asker, self._on_changes, self._on_state)
+        self._changed = changed
+        self._otherwise = otherwise
+        self._told = told
+        self._sets: AbstractSet[RRsetName] = frozenset()
+        self._fresh: set[RRsetName] = set()  # asked for, and their first answers are not complete yet
+        self._pushed = False
+        self._running: asyncio.Task[None] | None = None
+        self._switching: asyncio.Task[None] | None = None
+
+    @property
+    def method(self) -> str:
+        """How it learns of changes now."""
+        return "push" if self._pushed else self._otherwise.method
+
+    async def async_follow(self, sets: AbstractSet[RRsetName]) -> None:
+        """Watch exactly these RRsets from now on."""
+        self._fresh = (self._fresh | (sets - self._sets)) & sets
+        self._sets = sets
+        self._client.follow(Question(name, int(rdtype)) for name, rdtype in sets)
+        if self._running is None:
+            self._running = asyncio.create_task(self._client.async_run())
+        if not self._pushed:
+            await self._otherwise.async_follow(sets)
+
+    async def async_stop(self) -> None:
+        """Watch nothing more."""
+        for task in (self._running, self._switching):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        self._running = None
+        await self._otherwise.async_stop()
+
+    def reconnect(self) -> None:
+        """Use the network as it is now, after this host has moved."""
+        self._client.reconnect()
+
+    def _on_changes(self, changes: Sequence[Change]) -> None:
+        different = dict.fromkeys((change.name, RdataType.make(change.rdtype)) for change in changes)
+        for name, rdtype in different:
+            # What is told of a question at first is how things are, and no change.
+            if (name, rdtype) in self._sets and (name, rdtype) not in self._fresh:
+                self._changed(name, rdtype)
+
+    def _on_state(self, server: Server | None, _: PushError | None) -> None:
+        if server is not None:
+            self._fresh.clear()
+        if (server is not None) != self._pushed:
+            self._pushed = server is not None
+            self._told(self.method)
+            if self._switching is not None:
+                self._switching.cancel()
+            self._switching = asyncio.create_task(self._async_switch())
+
+    async def _async_switch(self) -> None:
+        if self._pushed:
+            await self._otherwise.async_stop()
+        else:
+            await self._otherwise.async_follow(self._sets)
