@@ -204,7 +204,7 @@ def judge_wire(fleet: Fleet, path: Path) -> Evidence:
     assert esp >= 6, f"only {esp} ESP packets on {port}"
     # The mapped port of either end, since each may have called the other.
     own = mapped_port(fleet, "macbook")
-    stray = packets.select(path, f"{tunnel} and not (udp port {port} or udp port {own})")
+    stray = packets.select(path, f"ip and {tunnel} and not (udp port {port} or udp port {own})")
     assert not stray, f"not on a mapped port: {stray[:3]}"
     for what, expression in {
         "an IPv6 ULA packet": "ip6 and (net fc00::/7)",
