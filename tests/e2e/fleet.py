@@ -157,7 +157,7 @@ class Fleet:
 
 
 def _settle(path: Path) -> None:
-    """Wait until a capture grows no more: its last packets are still on their way, the longer the busier the machine."""
+    """Wait until a capture grows no more: its last packets come late on a busy machine."""
     size, deadline = -1, time.monotonic() + 10
     while size != path.stat().st_size and time.monotonic() < deadline:
         size = path.stat().st_size
