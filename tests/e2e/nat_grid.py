@@ -54,14 +54,16 @@ while time.monotonic() < deadline:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One pair: by which rung the page came and after how many seconds, or the sentence that says why not."""
+    """One pair: by which rung the page came, after how many seconds, and what was said before or instead."""
 
     rung: str | None
     seconds: float
     sentence: str = ""
 
     def __str__(self) -> str:
-        return f"{self.rung}, {self.seconds:.2f} s" if self.rung else f"no: {self.sentence}"
+        if not self.rung:
+            return f"no: {self.sentence}"
+        return f"{self.rung}, {self.seconds:.2f} s" + (f", before: {self.sentence}" if self.sentence else "")
 
 
 Grid = Mapping[tuple[str, str], Outcome]
@@ -109,16 +111,22 @@ def fetch(fleet: Fleet, best: str) -> Outcome:
     begin = time.monotonic()
     url = f"http://right.{ZONE}/"
     curl = ("curl", "-sS", "--fail", "--max-time", str(FETCH_S), "--write-out", r"\n%{time_starttransfer}", url)
-    try:
-        body, seconds = fleet.on("left", *curl).rsplit("\n", 1)
-    except CommandFailed:
-        return Outcome(None, time.monotonic() - begin, reason(fleet))
+    faults: list[str] = []
+    while True:
+        tried = time.monotonic() - begin if faults else 0.0
+        try:
+            body, seconds = fleet.on("left", *curl).rsplit("\n", 1)
+            break
+        except CommandFailed as fault:
+            faults.append(reason(fleet) or str(fault).splitlines()[-1])
+        if time.monotonic() - begin > FETCH_S:
+            return Outcome(None, tried, "; ".join(faults))
     assert "right" in body, body
     deadline = time.monotonic() + BETTER_S
     while (rung := way(fleet)) is None or (rung == RELAYED != best and time.monotonic() < deadline):
         assert time.monotonic() < deadline, "the page came, but `btmm status` shows no tunnel to right"
         time.sleep(0.2)
-    return Outcome(rung, float(seconds))
+    return Outcome(rung, tried + float(seconds), "; ".join(faults))
 
 
 def way(fleet: Fleet) -> str | None:
