@@ -38,7 +38,6 @@ KINDS = {
 SETTLE_S = 20
 FETCH_S = 20
 RELAYED = "relayed"
-DROP_S = 10
 BETTER_S = 10  # within which a relayed tunnel, of a moment when the other end was not mapped yet, becomes a better one
 # Runs on a host: waits until its daemon has published from the network that it was just plugged into.
 SETTLED = """
@@ -107,7 +106,7 @@ def move(fleet: Fleet, side: str, kind: str) -> None:
 
 def fetch(fleet: Fleet, best: str) -> Outcome:
     """Open right's page on left by name, no tunnel before; a relayed one may become better if it should be."""
-    drop(fleet)
+    proof.drop_tunnels(fleet, "left", "right")
     begin = time.monotonic()
     url = f"http://right.{ZONE}/"
     curl = ("curl", "-sS", "--fail", "--max-time", str(FETCH_S), "--write-out", r"\n%{time_starttransfer}", url)
@@ -134,19 +133,6 @@ def way(fleet: Fleet) -> str | None:
     peers = status(fleet, "left")["peers"]
     assert isinstance(peers, list)
     return next((peer["rung"] for peer in peers if peer["name"] == f"right.{ZONE}"), None)
-
-
-def drop(fleet: Fleet) -> None:
-    """Take all tunnels down; one that an end has just begun to follow the other's move, too."""
-    deadline = time.monotonic() + DROP_S
-    while True:
-        try:
-            proof.drop_tunnels(fleet, "left", "right")
-        except CommandFailed:
-            if time.monotonic() > deadline:
-                raise
-        else:
-            return
 
 
 def reason(fleet: Fleet) -> str:
