@@ -222,6 +222,7 @@ class Instance:
         self._status.set(last_known=away_since)
         if away_since is None:
             self._presence.served()
+            self._rendezvous.served()
 
     def _relay_changed(self) -> None:
         self._presence.relay_changed()
