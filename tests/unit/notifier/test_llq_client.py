@@ -17,8 +17,8 @@ from ansible_collections.btmm.fleet.plugins.module_utils.push import Question
 from ansible_collections.btmm.fleet.plugins.module_utils.push_client import PushClient, Server
 
 from tests.named import ADDRESS
-from tests.notifier import SERVER_NAME, Notifier, notifying
-from tests.unit.notifier.test_llq_server import ZONE, before, key, option
+from tests.notifier import SERVER_NAME, ZONE, Notifier, notifying
+from tests.unit.notifier.test_llq_server import before, key, option
 from tests.unit.notifier.test_push_client import Told, async_until, context
 from tests.unit.notifier.test_push_server import update
 
