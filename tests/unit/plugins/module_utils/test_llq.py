@@ -61,8 +61,9 @@ def test_an_event_holds_what_came_and_went() -> None:
     assert llq.acknowledgment(parsed, Llq(Opcode.EVENT, ID)) == octets(ACKNOWLEDGMENT)
 
 
-def test_dnspython_reads_the_option_and_the_signature() -> None:
-    key = dns.tsig.Key("imac.bob.members.example.", "AAECAwQFBgcICQoLDA0ODw==", "hmac-sha256")
+@pytest.mark.parametrize("algorithm", ["hmac-sha1", "hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512"])
+def test_dnspython_reads_the_option_and_the_signature(algorithm: str) -> None:
+    key = dns.tsig.Key("iMac.bob.members.example.", "AAECAwQFBgcICQoLDA0ODw==", algorithm)
     wire, mac = tsig.sign(octets(EVENT), key)
     assert len(wire) <= len(octets(EVENT)) + tsig.room(key)
     message = dns.message.from_wire(wire, keyring={key.name: key})
