@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .access import Client
+
 AT_ONCE = 128  # datagrams in one turn of the loop, so that the others have theirs
 BUFFER = 4_194_304  # octets that are asked of the kernel: ten thousand clients acknowledge an event at the same time
 LARGEST = 4_096  # octets of a request
@@ -19,15 +21,20 @@ LARGEST = 4_096  # octets of a request
 class Datagrams:
     """One client: an address and port, at one socket of ours."""
 
-    __slots__ = ("_sock", "_to", "address", "where")
+    __slots__ = ("_sock", "_to", "address", "client", "where")
 
-    reliable = False
+    reliable = secret = False
 
     def __init__(self, sock: socket.socket, to: tuple[Any, ...]) -> None:
         self._sock = sock
         self._to = to
         self.address = str(to[0])
         self.where = (self.address, int(to[1]))
+        self.client: Client | None = None
+
+    def introduced(self, _: Client) -> bool:
+        """There is no connection that would be somebody's."""
+        return True
 
     def tell(self, wire: bytes) -> None:
         """Send one datagram; one that the kernel does not take is lost, as others are on their way."""

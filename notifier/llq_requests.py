@@ -8,8 +8,6 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import dns.exception
-import dns.message
 import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
@@ -19,7 +17,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils import push, tsig
 from ansible_collections.btmm.fleet.plugins.module_utils.llq import Error, Opcode
 from dns.rdatatype import RdataType
 
-from . import push_changes
+from . import push_changes, signed
 from .llq_challenge import Challenges
 from .llq_table import Llq
 
@@ -77,8 +75,8 @@ class Requests:
         self._least_s, self._most_s = lease_s
         self._challenges = Challenges()
 
-    def take(self, wire: bytes, peer: Peer, client: Client | None = None) -> None:
-        """Take a message; `client` is who a TLS connection has proved to be."""
+    def take(self, wire: bytes, peer: Peer) -> None:
+        """Take a message."""
         try:
             message = codec.parse(wire)
         except codec.LlqError:
@@ -94,27 +92,21 @@ class Requests:
         elif not message.questions or max(len(message.questions), len(message.llqs)) > MOST_QUESTIONS:
             peer.tell(_bare(wire, dns.rcode.FORMERR))
         else:
-            request = _Request(message, peer, client, frozenset(), known=peer.reliable)
-            if message.signed and not self._verify(wire, request):
-                peer.tell(_bare(wire, dns.rcode.NOTAUTH))
-                return
-            request.zones = self._access.opens(request.client)
-            self._answer(wire, request)
+            request = _Request(message, peer, peer.client, frozenset(), known=peer.reliable)
+            if not message.signed or self._verify(wire, request):
+                request.zones = self._access.opens(request.client)
+                self._answer(wire, request)
 
     def _verify(self, wire: bytes, request: _Request) -> bool:
-        """Look who has signed it."""
-        keyring = self._access.keyring
-        try:
-            verified = dns.message.from_wire(wire, keyring=keyring)
-        except (dns.exception.DNSException, ValueError):
+        """Look who has signed it; answer when the signature is wrong."""
+        verified, refusal = signed.read(wire, self._access)
+        if verified is None:
+            self._tell(wire, refusal, request)
             return False
-        if verified.keyname is None:
-            return False
-        client = self._access.identify_key(verified.keyname)
-        if client is None or (request.client and request.client != client):
-            return False
-        request.client, request.key, request.mac = client, keyring[verified.keyname], verified.mac or b""
-        return True
+        if verified.keyname is not None:
+            request.client = self._access.identify_key(verified.keyname)
+            request.key, request.mac = self._access.key(verified.keyname), verified.mac or b""
+        return request.client is None or request.peer.introduced(request.client)
 
     def _answer(self, wire: bytes, request: _Request) -> None:
         message = request.message
@@ -135,14 +127,17 @@ class Requests:
         )
         if request.key is not None:
             answer, _ = tsig.sign(answer, request.key, request.mac)
-        # Who only claims an address must not have more sent there than he sends himself.
-        if request.known or len(answer) <= len(wire):
-            request.peer.tell(answer)
+        self._tell(wire, answer, request)
         rest: dict[Llq, list[Change]] = {}
         for llq, change in request.answers[count:]:
             rest.setdefault(llq, []).append(change)
         for llq, changes in rest.items():
             self._events.tell(llq, changes)
+
+    def _tell(self, wire: bytes, answer: bytes, request: _Request) -> None:
+        """Answer; but who only claims an address must not have more sent there than he sends himself."""
+        if request.known or len(answer) <= len(wire):
+            request.peer.tell(answer)
 
     def _judge(self, question: Question, asked: codec.Llq | None, request: _Request) -> codec.Llq:
         """Return what one option is answered with."""
@@ -167,15 +162,14 @@ class Requests:
         error = self._refusal(question, request)
         if error != Error.NO_ERROR:
             return codec.refused(asked, error, COME_AGAIN_S if error == Error.SERV_FULL else 0)
-        if peer.reliable:
+        # A connection has proved its address. But what is signed and not secret may be somebody else's, said again.
+        if peer.reliable and (peer.secret or request.key is None):
             number = secrets.randbits(64) or 1
         else:
-            where = peer.where
-            assert isinstance(where, tuple)  # noqa: S101 - for the type checker
-            number = asked.id or self._challenges.issue(where, request.owner, question)
+            number = asked.id or self._challenges.issue(peer.where, request.owner, question)
             if not asked.id:
                 return codec.Llq(Opcode.SETUP, number, lease)
-            if not self._challenges.accepts(number, where, request.owner, question):
+            if not self._challenges.accepts(number, peer.where, request.owner, question):
                 return codec.refused(asked, Error.NO_SUCH_LLQ)
         if self._table.taken(number):
             return codec.refused(asked, Error.UNKNOWN_ERR)

@@ -8,6 +8,7 @@ to a UDP port that the client had put into the error field; that field of a requ
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import ssl
 import time
@@ -35,6 +36,7 @@ _LOGGER = logging.getLogger(__name__)
 
 SWEEP_S = 0.5
 IDLE_S = 30.0  # how long a connection without any LLQ is kept
+_NUMBERS = itertools.count(1)  # of connections
 
 
 class LlqServer:
@@ -76,7 +78,8 @@ class LlqServer:
     def recheck(self) -> None:
         """Judge what was granted again: a client that knows less now hears no more of the rest."""
         for llq in self.table:
-            if self._mirror.zone_of(llq.topic.question.name) not in self.access.opens(llq.client):
+            opened = self._mirror.zone_of(llq.topic.question.name) in self.access.opens(llq.client)
+            if not opened or (llq.key and self.access.key(llq.key.name) != llq.key):
                 self.table.drop(llq)
         for session in self._all_sessions():
             if self.tls and not self.access.opens(session.client):
@@ -104,14 +107,25 @@ class LlqServer:
         self._streams.close()
 
     def opened(self, session: Session) -> None:
-        """A client is there; who has no zone to hear of, or is here too often, is not let in."""
-        if isinstance(session.sock, ssl.SSLSocket):
-            session.client = self.access.identify(session.sock)
+        """A client is there. By TLS and without a certificate it is nobody, and has some seconds to sign something."""
+        client = self.access.identify(session.sock) if isinstance(session.sock, ssl.SSLSocket) else None
+        if client or not self.tls or self.access.opens(None):
+            self.admit(session, client)
+        else:
+            self._streams.suspect(session)
+
+    def admit(self, session: Session, client: Client | None) -> bool:
+        """It is known who a client is; who has no zone to hear of, or is here too often, is not let in."""
+        if session.sock is None or session in self._sessions.get(session.owner, ()):
+            return session.alive
+        self._streams.established(session, session.sock)
+        session.client = client
         sessions = self._sessions.setdefault(session.owner, set())
         sessions.add(session)
-        if len(sessions) > self.limits.sessions_per_address or (self.tls and not self.access.opens(session.client)):
-            _LOGGER.info("%s (%s) is not let in", session.client or "a client", session.address)
+        if len(sessions) > self.limits.sessions_per_address or (self.tls and not self.access.opens(client)):
+            _LOGGER.info("%s (%s) is not let in", client or "a client", session.address)
             session.abort()
+        return session.alive
 
     def closed(self, session: Session) -> None:
         """A client has gone."""
@@ -138,7 +152,7 @@ class LlqServer:
 
 
 class LlqTlsServer(LlqServer):
-    """The same by TLS, with the hosts' certificates."""
+    """The same by TLS, with the hosts' keys or certificates."""
 
     kind = "llq_tls"
     tls = True
@@ -147,7 +161,7 @@ class LlqTlsServer(LlqServer):
 class Session(Stream):
     """One client's connection."""
 
-    __slots__ = ("_bucket", "_service", "client", "heard")
+    __slots__ = ("_bucket", "_service", "client", "heard", "secret", "where")
 
     reliable = True
 
@@ -156,12 +170,9 @@ class Session(Stream):
         self._service = service
         self._bucket = Bucket()
         self.client: Client | None = None
+        self.secret = service.tls
+        self.where = (address, -next(_NUMBERS))  # no port of UDP
         self.heard = time.monotonic()
-
-    @property
-    def where(self) -> Session:
-        """What tells it from others."""
-        return self
 
     @property
     def owner(self) -> Client | str:
@@ -176,11 +187,15 @@ class Session(Stream):
         """Learn who it is."""
         self._service.opened(self)
 
+    def introduced(self, client: Client) -> bool:
+        """It has signed a message."""
+        return self._service.admit(self, client)
+
     def received(self, wire: bytes) -> None:
         """Take one message."""
         self.heard = time.monotonic()
         if self._bucket.take(self.heard):
-            self._service.requests.take(wire, self, self.client)
+            self._service.requests.take(wire, self)
         else:
             self.abort()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from .topics import Topics
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Iterator
 
     import dns.tsig
     from ansible_collections.btmm.fleet.plugins.module_utils.push import Question
@@ -24,14 +24,22 @@ class Peer(Protocol):
     """The other end, as one address and port of UDP, or one connection."""
 
     address: str
+    client: Client | None  # whom a certificate has shown
 
     @property
-    def where(self) -> Hashable:
-        """What tells it from others."""
+    def where(self) -> tuple[str, int]:
+        """What tells it from others, of this server, ever."""
 
     @property
     def reliable(self) -> bool:
         """Whether it is a connection, which has proved its address by the handshake, and delivers what is sent."""
+
+    @property
+    def secret(self) -> bool:
+        """Whether nobody else hears what is said."""
+
+    def introduced(self, client: Client) -> bool:
+        """A signature has shown who it is; return whether it may go on."""
 
     def tell(self, wire: bytes) -> None:
         """Send one message."""
@@ -63,7 +71,7 @@ class Table:
         self.topics: Topics[Llq] = Topics()
         self._limits = limits
         self._llqs: dict[int, Llq] = {}
-        self._per_peer: dict[Hashable, set[Llq]] = {}
+        self._per_peer: dict[tuple[str, int], set[Llq]] = {}
         self._per_owner: dict[Client | str, int] = {}
 
     def __len__(self) -> int:

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Literal
 from .dso import DsoError
 from .llq_channel import Connection, async_datagrams
 from .llq_session import LlqSession
+from .push_introduction import async_introduce
 from .push_session import Session
 from .push_view import View
+from .update import UpdateError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -68,16 +70,16 @@ class PushClient:
 
         Args:
             find_servers: returns the servers, the best first; asked again before each round of attempts.
-            context: shows the host's certificate, and trusts the owner CA.
+            context: trusts the owner CA, and shows a certificate when there is no key.
             on_changes: told of changes; after a loss of the session only of what is different from before.
             on_state: told of a new session once its answers are complete, and of its loss with the reason.
-            key: signs what goes by UDP.
+            key: this host's TSIG key, which tells the server who it is.
         """
-        self._key = key
         self._find_servers = find_servers
         self._context = context
         self._on_changes = on_changes
         self._on_state = on_state
+        self._key = key
         self._wanted: dict[Question, None] = {}
         self._any_wanted = asyncio.Event()
         self._view = View()
@@ -166,30 +168,40 @@ class PushClient:
         return steady(), None
 
     async def _async_open(self, server: Server) -> Session | LlqSession:
-        def synced() -> None:
-            self._synced(server)
-
         causes = []
         for address in server.addresses:
             try:
                 async with asyncio.timeout(CONNECT_WITHIN_S):
-                    if server.kind == "llq":
-                        return LlqSession(await async_datagrams(address, server.port), self._key, self._told, synced)
-                    streams = await asyncio.open_connection(
-                        address, server.port, ssl=self._context, server_hostname=server.name
-                    )
+                    return await self._async_begin(server, address)
             except TimeoutError:
                 causes.append("no answer")
             except ssl.SSLCertVerificationError as err:
                 causes.append(f"its certificate is not trusted: {err.verify_message}")
             except OSError as err:
                 causes.append(err.strerror or str(err))
-            else:
-                if server.kind == "push":
-                    return Session(streams, self._told, synced)
-                return LlqSession(Connection(streams), None, self._told, synced)
+            except EOFError:
+                causes.append("it closes the connection")
+            except UpdateError as err:
+                raise PushError(str(err)) from err
         why = ", ".join(dict.fromkeys(causes)) or "it has no address"
         raise PushError(f"{server} can't be reached: {why}; see that it runs, and lets us in there")
+
+    async def _async_begin(self, server: Server, address: str) -> Session | LlqSession:
+        def synced() -> None:
+            self._synced(server)
+
+        if server.kind == "llq":
+            return LlqSession(await async_datagrams(address, server.port), self._key, self._told, synced)
+        streams = await asyncio.open_connection(address, server.port, ssl=self._context, server_hostname=server.name)
+        if server.kind == "llq-tls":
+            return LlqSession(Connection(streams), self._key, self._told, synced)
+        if self._key is not None:
+            try:
+                await async_introduce(streams, server.name, self._key, str(server))
+            except BaseException:
+                streams[1].close()
+                raise
+        return Session(streams, self._told, synced)
 
     def _told(self, changes: Sequence[Change]) -> None:
         different = self._view.apply(changes, self._wanted)

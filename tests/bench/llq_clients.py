@@ -6,6 +6,7 @@ from __future__ import annotations
 import select
 import socket
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dns.name
@@ -15,14 +16,12 @@ from ansible_collections.btmm.fleet.plugins.module_utils import llq, push, tsig
 from ansible_collections.btmm.fleet.plugins.module_utils.llq import Llq, Opcode
 
 from tests.bench.push_clients import CONNECT_S, EVENT_S, run
-from tests.named import SECRET
 
 if TYPE_CHECKING:
     import argparse
 
 AT_ONCE = 64  # setups without an answer
 AGAIN_S = 2.0
-KEY_OF = "imac"  # the host that they all are
 
 
 class Crowd:
@@ -31,8 +30,7 @@ class Crowd:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._where = (arguments.address, arguments.port)
         self._question = push.Question(dns.name.from_text(arguments.name), dns.rdatatype.from_text(arguments.type))
-        zone = arguments.server_name.partition(".")[2]
-        self._key = dns.tsig.Key(f"{KEY_OF}.{zone}.", SECRET, "hmac-sha256")
+        self._key = dns.tsig.Key(arguments.key_name, Path(arguments.secret).read_text(), "hmac-sha256")
         self._poll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
         self._waiting: dict[int, tuple[float, Llq]] = {}  # since when, and what was said last

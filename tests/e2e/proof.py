@@ -66,11 +66,14 @@ def mapped_port(fleet: Fleet, host: str) -> int:
 def drop_tunnels(fleet: Fleet, *hosts: str) -> None:
     """Take all tunnels of these hosts down, so that the next connection has to build one."""
     script = (
-        "for number in $(swanctl --list-sas | sed -n 's/^[^ ].*: #\\([0-9]*\\),.*/\\1/p'); do\n"
+        "for _ in {1..20}; do\n"
+        "  for number in $(swanctl --list-sas | sed -n 's/^[^ ].*: #\\([0-9]*\\),.*/\\1/p'); do\n"
         # The other end may have ended it just now.
-        "  swanctl --terminate --ike-id $number --force >/dev/null || true\n"
-        "done\n"
-        "! swanctl --list-sas | grep ."
+        "    swanctl --terminate --ike-id $number --force >/dev/null || true\n"
+        "  done\n"
+        # Or it begins one just now, since it follows a move of this host.
+        "  swanctl --list-sas | grep -q . || exit 0; sleep 0.2\n"
+        "done; swanctl --list-sas; exit 1"
     )
     for host in hosts:
         fleet.shell(host, script)
@@ -204,7 +207,7 @@ def judge_wire(fleet: Fleet, path: Path) -> Evidence:
     assert esp >= 6, f"only {esp} ESP packets on {port}"
     # The mapped port of either end, since each may have called the other.
     own = mapped_port(fleet, "macbook")
-    stray = packets.select(path, f"{tunnel} and not (udp port {port} or udp port {own})")
+    stray = packets.select(path, f"ip and {tunnel} and not (udp port {port} or udp port {own})")
     assert not stray, f"not on a mapped port: {stray[:3]}"
     for what, expression in {
         "an IPv6 ULA packet": "ip6 and (net fc00::/7)",

@@ -15,11 +15,12 @@ from ansible_collections.btmm.fleet.plugins.module_utils import llq, llq_session
 from ansible_collections.btmm.fleet.plugins.module_utils.llq import Opcode
 from ansible_collections.btmm.fleet.plugins.module_utils.push import Question
 from ansible_collections.btmm.fleet.plugins.module_utils.push_client import PushClient, Server
+from ansible_collections.btmm.fleet.plugins.module_utils.tls import client_context
 
 from tests.named import ADDRESS
 from tests.notifier import SERVER_NAME, ZONE, Notifier, notifying
 from tests.unit.notifier.test_llq_server import before, key, option
-from tests.unit.notifier.test_push_client import Told, async_until, context
+from tests.unit.notifier.test_push_client import Told, async_until
 from tests.unit.notifier.test_push_server import update
 
 TXT = 16
@@ -76,7 +77,7 @@ async def following(notifier: Notifier, server: Server, *questions: Question) ->
     async def find() -> list[Server]:
         return [server]
 
-    client = PushClient(find, context(notifier.host()), told.changed, told.state, key())
+    client = PushClient(find, client_context(notifier.owner.ca, ["dot"]), told.changed, told.state, key())
     client.follow(questions)
     running = asyncio.create_task(client.async_run())
     try:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import socket
@@ -21,12 +22,14 @@ from ansible_collections.btmm.fleet.plugins.module_utils.llq import Error, Llq, 
 from ansible_collections.btmm.fleet.plugins.module_utils.push import REMOVE, Question
 
 from notifier.config import Limits
+from notifier.stream import Limits as StreamLimits
 from tests.certificates import Owner
 from tests.named import ADDRESS, SECRET
 from tests.notifier import SERVER_NAME, ZONE, Notifier, notifying
 from tests.unit.notifier.test_push_server import update
 
 PTR, TXT, A, NS = 12, 16, 1, 2
+NOTAUTH = 9
 SSH = dns.name.from_text("_ssh._tcp", ZONE)
 QUIET_S = 0.3
 LLQS_PER_CLIENT = 30
@@ -49,8 +52,10 @@ class Client:
         self.sock = sock
         self.key = shown
         self.stream = sock.type == socket.SOCK_STREAM
+        self.fault: type[dns.tsig.PeerError] | None = None  # what the server did not like about the last signature
         self._number = os.getpid() & 0xFFF
         self._left = b""
+        self.ended = False
 
     def __enter__(self) -> Self:
         return self
@@ -70,9 +75,13 @@ class Client:
             while len(self._left) < 2 or len(self._left) < 2 + int.from_bytes(self._left[:2], "big"):
                 more = self.sock.recv(65536)
                 if not more:
+                    self.ended = True
                     return None
                 self._left += more
-        except (TimeoutError, ConnectionError):
+        except ConnectionError:
+            self.ended = True
+            return None
+        except TimeoutError:
             return None
         end = 2 + int.from_bytes(self._left[:2], "big")
         wire, self._left = self._left[2:end], self._left[end:]
@@ -91,16 +100,19 @@ class Client:
         assert wire is not None, "no answer"
         answer = llq.parse(wire)
         assert (answer.response, answer.id) == (True, self._number)
-        if self.key and answer.signed:
+        if self.key and answer.rcode == NOTAUTH:
+            with pytest.raises(dns.tsig.PeerError) as raised:
+                dns.message.from_wire(wire, keyring={self.key.name: self.key}, request_mac=mac)
+            self.fault = raised.type
+        elif self.key:
+            assert answer.signed
             dns.message.from_wire(wire, keyring={self.key.name: self.key}, request_mac=mac)
-        else:
-            assert not self.key or answer.rcode
         return answer
 
     def set_up(self, question: Question, lease: int = 7200, payload: int = 1232) -> tuple[Llq, list[str]]:
         """Go through the handshake; return what was granted, and what is there."""
         answer = self.ask(question, Llq(Opcode.SETUP, lease=lease), payload)
-        if not self.stream:
+        if not self.stream or (self.key and not isinstance(self.sock, ssl.SSLSocket)):
             assert answer.changes == ()
             answer = self.ask(question, option(answer), payload)
         return option(answer), texts(answer)
@@ -151,6 +163,13 @@ def tls(notifier: Notifier, label: str = "imac", owner: Owner | None = None) -> 
     return Client(context.wrap_socket(plain, server_hostname=SERVER_NAME), None)
 
 
+def tls_nobody(notifier: Notifier, shown: dns.tsig.Key | None = None) -> Client:
+    """Return one that shows no certificate: who it is, only a signature tells."""
+    context = ssl.create_default_context(cafile=str(notifier.owner.ca))
+    plain = socket.create_connection((ADDRESS, notifier.ports.llq_tls), timeout=5)
+    return Client(context.wrap_socket(plain, server_hostname=SERVER_NAME), shown)
+
+
 def before(notifier: Notifier, *lines: str) -> None:
     """Change the zone, and leave the notifier the time to have that."""
     update(notifier, *lines)
@@ -163,7 +182,7 @@ def subscriptions(notifier: Notifier) -> int:
     return count
 
 
-@pytest.mark.parametrize("way", [udp, tcp, tls])
+@pytest.mark.parametrize("way", [udp, tcp, tls, tls_nobody])
 def test_what_is_there_comes_with_the_acknowledgment_and_changes_after_it(
     notifier: Notifier, way: type[Client]
 ) -> None:
@@ -200,6 +219,32 @@ def test_a_setup_that_is_not_confirmed_is_forgotten(notifier: Notifier) -> None:
         time.sleep(2.5)
         assert subscriptions(notifier) == count
         assert notifier.resident_kb - kb < 2_000
+
+
+def test_what_was_signed_by_tcp_is_worth_nothing_said_again(notifier: Notifier) -> None:
+    """TCP is heard by whoever is on the way: neither setup nor response opens the zone to him."""
+    question = Question(SSH, PTR)
+    with tcp(notifier, key()) as client, tcp(notifier) as eavesdropper:
+        setup, _ = client.message(question, Llq(Opcode.SETUP, lease=7200))
+        client.write(setup)
+        challenge = llq.parse(client.read() or b"")
+        response, _ = client.message(question, option(challenge))
+        client.write(response)
+        assert llq.parse(client.read() or b"").rcode == 0
+        eavesdropper.write(setup)
+        assert llq.parse(eavesdropper.read() or b"").changes == ()
+        eavesdropper.write(response)
+        assert option(llq.parse(eavesdropper.read() or b"")).error == Error.NO_SUCH_LLQ
+
+
+def test_who_signs_nothing_by_tls_takes_no_session_and_ends(notifier: Notifier) -> None:
+    with contextlib.ExitStack() as stack:
+        nobodies = [stack.enter_context(tls_nobody(notifier)) for _ in range(Limits().sessions_per_address + 5)]
+        with tls_nobody(notifier, key()) as host:
+            assert host.set_up(Question(SSH, PTR))[0].error == Error.NO_ERROR
+            assert nobodies[-1].read(StreamLimits().handshake_s + 3) is None
+            assert nobodies[-1].ended
+            assert option(host.ask(Question(ZONE, NS), Llq(Opcode.SETUP))).error == Error.STATIC
 
 
 def test_nobody_else_can_confirm(notifier: Notifier) -> None:
@@ -339,14 +384,15 @@ def test_a_client_has_so_many_and_no_more(notifier: Notifier) -> None:
 
 def test_a_private_zone_needs_a_key_of_its_own(notifier: Notifier, tmp_path: Path) -> None:
     question, setup = Question(SSH, PTR), Llq(Opcode.SETUP, lease=7200)
-    for way in (udp, tcp):
+    wrong = ((key(secret="AAAA"), dns.tsig.PeerBadSignature), (key("stranger"), dns.tsig.PeerBadKey))
+    for way in (udp, tcp, tls_nobody):
         with way(notifier) as nobody:
             refused = nobody.ask(question, setup)
             assert (refused.rcode, option(refused).error) == (5, Error.UNKNOWN_ERR)
-        for wrong in (key(secret="AAAA"), key("stranger")):
-            with way(notifier, wrong) as liar:
+        for shown, fault in wrong:
+            with way(notifier, shown) as liar:
                 answer = liar.ask(question, setup)
-                assert (answer.rcode, answer.llqs) == (9, ())
+                assert (answer.rcode, answer.llqs, liar.fault) == (NOTAUTH, (), fault)
     with tls(notifier, "stranger") as stranger:  # a certificate of the owner, but BIND has no key of it
         stranger.write(stranger.message(question, setup)[0])
         assert stranger.read() is None
