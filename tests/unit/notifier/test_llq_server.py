@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import signal
 import socket
 import ssl
 import time
@@ -78,10 +79,10 @@ class Client:
                     self.ended = True
                     return None
                 self._left += more
-        except ConnectionError:
-            self.ended = True
-            return None
         except TimeoutError:
+            return None
+        except OSError:
+            self.ended = True
             return None
         end = 2 + int.from_bytes(self._left[:2], "big")
         wire, self._left = self._left[2:end], self._left[end:]
@@ -394,10 +395,46 @@ def test_a_private_zone_needs_a_key_of_its_own(notifier: Notifier, tmp_path: Pat
                 answer = liar.ask(question, setup)
                 assert (answer.rcode, answer.llqs, liar.fault) == (NOTAUTH, (), fault)
     with tls(notifier, "stranger") as stranger:  # a certificate of the owner, but BIND has no key of it
-        stranger.write(stranger.message(question, setup)[0])
         assert stranger.read() is None
+        assert stranger.ended
     with tls(notifier, owner=Owner(tmp_path)) as foreign, pytest.raises((ssl.SSLError, ConnectionError)):
         foreign.sock.recv(1)  # TLS 1.3 tells a client of its certificate when it reads
+
+
+def test_a_host_that_leaves_hears_no_more(notifier: Notifier) -> None:
+    name = dns.name.from_text("left", ZONE)
+    keys = notifier.directory / "credentials" / "keys.conf"
+    text = keys.read_text()
+    with (
+        udp(notifier, key("macbook")) as client,
+        tls_nobody(notifier, key("macbook")) as by_tls,
+        udp(notifier, key()) as other,
+    ):
+        granted, _ = client.set_up(Question(name, TXT))
+        for each in (by_tls, other):
+            each.set_up(Question(name, TXT))
+        keys.write_text("".join(line for line in text.splitlines(keepends=True) if "macbook" not in line))
+        notifier.process.send_signal(signal.SIGHUP)
+        try:
+            assert by_tls.read() is None
+            assert by_tls.ended
+            update(notifier, "add left 60 TXT secret")
+            assert other.told() == ['+left "secret"']
+            assert client.read(QUIET_S) is None
+            assert client.ask(Question(name, TXT), Llq(Opcode.REFRESH, granted.id, 7200)).rcode == NOTAUTH
+            assert client.fault is dns.tsig.PeerBadKey
+        finally:
+            keys.write_text(text)
+            notifier.process.send_signal(signal.SIGHUP)
+
+
+def test_all_clients_together_have_so_many_and_no_more() -> None:
+    with notifying(limits=Limits(llqs=3)) as small, udp(small, key()) as client, tls_nobody(small, key()) as by_tls:
+        for number in range(3):
+            client.set_up(Question(dns.name.from_text(f"n{number}", ZONE), TXT))
+        full = option(client.ask(Question(SSH, PTR), Llq(Opcode.SETUP, lease=7200)))
+        assert (full.error, full.lease) == (Error.SERV_FULL, 300)
+        assert by_tls.set_up(Question(SSH, PTR))[0].error == Error.NO_ERROR  # each of the two ports has its own
 
 
 def test_ordinary_questions_and_garbage_are_no_business_of_ours(notifier: Notifier) -> None:

@@ -18,7 +18,17 @@ EVENT = llq.addressed(llq.encode_events(SSH, CHANGES, 1232)[0], 7, ID)
 MESSAGES = {
     "setup": (llq.encode(1, [SSH], [Llq(Opcode.SETUP, lease=7200)])[0], ["Message is a query"]),
     "challenge": (llq.encode(1, [SSH], [Llq(Opcode.SETUP, ID, 7200)], response=True)[0], ["a1b2c3d4e5f60718"]),
+    "response": (llq.encode(2, [SSH], [Llq(Opcode.SETUP, ID, 7200)])[0], ["Message is a query", "a1b2c3d4e5f60718"]),
+    "signed setup": (tsig.sign(llq.encode(1, [SSH], [Llq(Opcode.SETUP)])[0], KEY)[0], ["MAC Size: 32"]),
     "answers": (llq.encode(1, [SSH], [Llq(Opcode.SETUP, ID, 7200)], CHANGES, response=True)[0], ["Answer RRs: 2"]),
+    "some of the answers": (
+        llq.encode(1, [SSH], [Llq(Opcode.SETUP, ID, 7200)], CHANGES, room=100, response=True)[0],
+        ["Answer RRs: 1", "Message is truncated"],
+    ),
+    "refresh": (llq.encode(3, [SSH], [Llq(Opcode.REFRESH, ID, 3600)])[0], ["Message is a query", "00000e10"]),
+    "cancel": (llq.encode(3, [SSH], [Llq(Opcode.REFRESH, ID)])[0], ["a1b2c3d4e5f6071800000000"]),
+    "prolonged": (llq.encode(3, [SSH], [Llq(Opcode.REFRESH, ID, 3600)], response=True)[0], ["00000e10"]),
+    "several": (llq.encode(4, [SSH, SSH], 2 * [Llq(Opcode.SETUP, lease=900)])[0], ["Questions: 2"]),
     "refused": (
         llq.encode(1, [SSH], [llq.refused(Llq(Opcode.REFRESH, 5), Error.NO_SUCH_LLQ)], response=True, rcode=5)[0],
         ["Refused"],
