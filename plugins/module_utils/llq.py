@@ -18,7 +18,8 @@ import dns.rdatatype
 import dns.wire
 
 from .dso import FatalError
-from .push import Builder, Question, Reader, parse_change
+from .push import Question, Reader, parse_change
+from .record_builder import Builder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
