@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 WAITING = 256  # datagrams that may wait to be read
 # Seconds of silence until TCP looks whether the server is there, between two looks, and how often: routers forget too.
 KEEPALIVE = {socket.TCP_KEEPIDLE: 120, socket.TCP_KEEPINTVL: 20, socket.TCP_KEEPCNT: 3}
+# A router forgets where datagrams belong within half a minute, and events come after hours. As IKE has it (RFC 3948
+# section 4): an octet that every server ignores, so often.
+KEEPALIVE_S, KEEPALIVE_OCTET = 20.0, b"\xff"
 
 
 class Channel(Protocol):
@@ -79,10 +82,12 @@ class Datagrams(asyncio.DatagramProtocol):
     def __init__(self) -> None:
         self._received: asyncio.Queue[bytes | Exception] = asyncio.Queue(WAITING)
         self._transport: asyncio.DatagramTransport | None = None
+        self._keepalive: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember where to send."""
         self._transport = cast("asyncio.DatagramTransport", transport)
+        self._wait_to_keep_alive()
 
     def datagram_received(self, data: bytes, _: tuple[str | Any, int]) -> None:
         """Take one; when too many wait, it is lost, and comes again."""
@@ -94,6 +99,8 @@ class Datagrams(asyncio.DatagramProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is closed."""
+        if self._keepalive is not None:
+            self._keepalive.cancel()
         if self._received.full():
             self._received.get_nowait()
         self._put(exc or EOFError())
@@ -118,6 +125,13 @@ class Datagrams(asyncio.DatagramProtocol):
     async def async_close(self) -> None:
         """Close."""
         self.close()
+
+    def _wait_to_keep_alive(self) -> None:
+        self._keepalive = asyncio.get_running_loop().call_later(KEEPALIVE_S, self._keep_alive)
+
+    def _keep_alive(self) -> None:
+        self.send(KEEPALIVE_OCTET)
+        self._wait_to_keep_alive()
 
     def _put(self, found: bytes | Exception) -> None:
         with contextlib.suppress(asyncio.QueueFull):

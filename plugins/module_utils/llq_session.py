@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 
-LEASE_S = 900  # what is asked for: by UDP, only a refresh tells that a server has begun anew
-REFRESH_AT = (0.8, 0.9, 0.95)  # of the lease; at its end it is lost (RFC 8764 section 7)
+LEASE_S = 900  # what is asked for
+REFRESH_AT = 0.8  # of the lease (RFC 8764 section 7)
+# By UDP only a refresh tells that a server has begun anew, or has given us up while we were away: this one comes early,
+# so that we are never told later than polling would tell us.
+REFRESH_WITHIN_S = 120.0
 ANSWER_WITHIN_S = 14.0  # over a connection
 QUIET_S = 2.5  # after a truncated answer: longer than an event takes that has to be sent again once
 REMEMBERED = 64  # events of one LLQ that are known when they come again
@@ -43,7 +46,6 @@ class _Asked:
     number: int = 0  # message ID of the request that has no answer yet; 0 for none
     mac: bytes = b""
     tries: int = 0
-    since: float = 0.0  # when the lease began
     due: float = 0.0  # when to try again, or to refresh
     seen: deque[int] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
 
@@ -138,21 +140,15 @@ class LlqSession:
             self._on_synced()
 
     def _overdue(self, asked: _Asked) -> None:
-        times = REFRESH_AT if asked.lease else self._waits_s
-        if asked.tries >= len(times):
+        if asked.tries >= len(self._waits_s):
             raise ConnectionError(None, "no answer")
         self._request(asked)
 
     def _request(self, asked: _Asked) -> None:
         """Send what is to be sent now: a setup, the response to a challenge, a refresh; and say when again."""
+        self._send(asked, Llq(Opcode.REFRESH if asked.lease else Opcode.SETUP, asked.id, LEASE_S))
+        asked.due = self._loop.time() + self._waits_s[asked.tries]
         asked.tries += 1
-        if asked.lease:
-            self._send(asked, Llq(Opcode.REFRESH, asked.id, LEASE_S))
-            share = REFRESH_AT[asked.tries] if asked.tries < len(REFRESH_AT) else 1.0
-            asked.due = asked.since + asked.lease * share
-        else:
-            self._send(asked, Llq(Opcode.SETUP, asked.id, LEASE_S))
-            asked.due = self._loop.time() + self._waits_s[asked.tries - 1]
 
     def _send(self, asked: _Asked, option: Llq) -> None:
         self._next_id = self._next_id % 0xFFFF + 1
@@ -225,8 +221,9 @@ class LlqSession:
             self._request(asked)  # the response to the challenge
             return
         granted = not asked.lease
-        asked.id, asked.lease, asked.since = option.id, option.lease, self._loop.time()
-        asked.due = asked.since + asked.lease * REFRESH_AT[0]
+        asked.id, asked.lease = option.id, option.lease
+        after_s = asked.lease * REFRESH_AT
+        asked.due = self._loop.time() + (after_s if self._channel.reliable else min(after_s, REFRESH_WITHIN_S))
         if granted:
             self._on_changes(message.changes)
             if message.truncated:

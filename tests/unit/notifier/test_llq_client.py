@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 
 import dns.name
 import pytest
-from ansible_collections.btmm.fleet.plugins.module_utils import llq, llq_session, push_client, tsig
+from ansible_collections.btmm.fleet.plugins.module_utils import llq, llq_channel, llq_session, push_client, tsig
 from ansible_collections.btmm.fleet.plugins.module_utils.llq import Opcode
 from ansible_collections.btmm.fleet.plugins.module_utils.push import Question
 from ansible_collections.btmm.fleet.plugins.module_utils.push_client import PushClient, Server
@@ -38,6 +38,7 @@ class Wire(asyncio.DatagramProtocol):
 
     def __init__(self, server: int, passes: Verdict) -> None:
         self.seen: list[llq.Message] = []
+        self.octets = 0  # that are no messages
         self._server = (ADDRESS, server)
         self._passes = passes
         self._client: tuple[str, int] | None = None
@@ -53,6 +54,10 @@ class Wire(asyncio.DatagramProtocol):
         onward = addr != self._server
         if onward:
             self._client = addr
+        if len(data) == 1:
+            self.octets += 1
+            self._transport.sendto(data, self._server)
+            return
         message = llq.parse(data)
         self.seen.append(message)
         if self._passes(message, onward):
@@ -139,7 +144,7 @@ async def test_what_is_lost_comes_again(notifier: Notifier) -> None:
 
 
 async def test_a_lease_is_prolonged_in_time(notifier: Notifier, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(llq_session, "REFRESH_AT", (0.0005, 0.001, 0.0015))  # of the 900 s that are granted
+    monkeypatch.setattr(llq_session, "REFRESH_WITHIN_S", 0.3)
     async with (
         between(notifier, lambda _message, _onward: True) as (server, wire),
         following(notifier, server, question("prolonged")) as (_, told),
@@ -151,10 +156,36 @@ async def test_a_lease_is_prolonged_in_time(notifier: Notifier, monkeypatch: pyt
         assert len(told.states) == 1
 
 
+async def test_a_server_that_answers_no_refresh_is_lost(notifier: Notifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llq_session, "REFRESH_WITHIN_S", 0.3)
+    monkeypatch.setattr(llq, "WAITS_S", (0.2, 0.4, 0.8))
+    async with (
+        between(notifier, lambda message, _onward: option(message).opcode != Opcode.REFRESH) as (server, wire),
+        following(notifier, server, question("mute")) as (_, told),
+    ):
+        await async_until(lambda: told.states == [server, f"{server} is lost: no answer; see that it runs"], "the loss")
+        refreshes = [each for each in wire.seen if option(each).opcode == Opcode.REFRESH and option(each).lease]
+        assert len(refreshes) == 3
+
+
+async def test_routers_on_the_way_are_kept_from_forgetting(notifier: Notifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llq_channel, "KEEPALIVE_S", 0.2)
+    async with (
+        between(notifier, lambda _message, _onward: True) as (server, wire),
+        following(notifier, server, question("kept")) as (_, told),
+    ):
+        await async_until(lambda: told.states == [server], "a session")
+        count = len(wire.seen)
+        await async_until(lambda: wire.octets >= 3, "octets")
+        assert len(wire.seen) == count  # nobody answers them
+        update(notifier, "add kept 60 TXT a")
+        await async_until(lambda: told.texts() == ['+"a"'], "the change")
+
+
 async def test_a_server_that_has_forgotten_us_is_asked_anew(
     notifier: Notifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(llq_session, "REFRESH_AT", (0.005, 0.006, 0.007))
+    monkeypatch.setattr(llq_session, "REFRESH_WITHIN_S", 4.0)
     monkeypatch.setattr(push_client, "FIRST_RETRY_S", 0.1)
     before(notifier, "add forgotten 60 TXT a")
     asked = question("forgotten")
