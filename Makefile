@@ -52,6 +52,7 @@ bench-%: $(READY) build/bench/.packages build/bench/.locked ## measure: make ben
 images: $(READY)
 	lab/lab image
 
+# What is installed is for the tests to start, and not to serve this machine: hence the policy (invoke-rc.d(8)).
 # Root, since the rehearsal fleet needs network namespaces and containers.
 build/.packages: lab/apt-packages.txt
 build/bench/.packages: tests/bench/apt-packages.txt
@@ -60,6 +61,7 @@ build/.packages build/bench/.packages:
 	@missing=$$(for package in $$(cat $<) python3-venv; do dpkg-query -W -f '$${Status}\n' "$$package" 2>/dev/null | grep -q 'ok installed' || echo "$$package"; done); \
 	if [ -n "$$missing" ]; then \
 	  [ "$$(id -u)" = 0 ] || { echo "These Debian packages are missing, and only root can install them:" $$missing >&2; exit 1; }; \
+	  policy=/usr/sbin/policy-rc.d; test -e $$policy || { trap "rm -f $$policy" EXIT; printf '#!/bin/sh\nexit 101\n' > $$policy; chmod +x $$policy; }; \
 	  apt-get update -q; DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
 	fi
 	@mkdir -p $(@D) && touch $@
