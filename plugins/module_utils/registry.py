@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-ROLES = ("host", "server")
+ROLES = ("host", "server", "kdc")
 
 
 class DamagedRecord(ValueError):
@@ -30,8 +30,8 @@ class Conflict(ValueError):
 class Enrolment:
     """One issued certificate.
 
-    ``role`` is 'host' or 'server'; ``key`` is SHA-256 over the SubjectPublicKeyInfo, hex; ``serial`` is hex;
-    ``not_after`` is ISO 8601 in UTC; ``ula`` is None for a server.
+    ``role`` is 'host', 'server' or 'kdc'; ``key`` is SHA-256 over the SubjectPublicKeyInfo, hex; ``serial`` is hex;
+    ``not_after`` is ISO 8601 in UTC; ``ula`` is a host's alone.
     """
 
     label: str
@@ -111,7 +111,7 @@ class Registry:
             )
 
     def _path(self, label: str, role: str) -> Path:
-        # A label has no dot, so the two kinds cannot meet.
+        # A label has no dot, so the kinds cannot meet.
         return self._directory / (f"{label}.json" if role == "host" else f"{label}.{role}.json")
 
 

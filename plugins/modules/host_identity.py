@@ -149,46 +149,32 @@ reason:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.btmm.fleet.plugins.module_utils.keyfiles import KeyFileError, KeyFiles, read
+from ansible_collections.btmm.fleet.plugins.module_utils.key_module import (
+    GIVEN,
+    NEW_KEY,
+    diff_of,
+    install_given,
+    mend_modes,
+    remove,
+    shown,
+)
+from ansible_collections.btmm.fleet.plugins.module_utils.keyfiles import KeyFileError, KeyFiles
 
 
 def present(module: AnsibleModule, files: KeyFiles) -> dict[str, object]:
     """Make the key if there is none, install what was given, mend owners and modes."""
-    changed, diffs = False, []
+    diffs = []
     if not files.key.exists():
-        changed = True
-        after = "private key (ECDSA P-256), made on this host\n"
-        diffs.append({"before_header": str(files.key), "after_header": str(files.key), "before": "", "after": after})
+        diffs.append(diff_of(files.key, "", NEW_KEY))
         if not module.check_mode:
             files.make_key()
-    for path, option in ((files.ca, "ca_certificate"), (files.certificate, "certificate")):
-        content = module.params[option]
-        if content and content != read(path):
-            changed = True
-            if not module.check_mode:
-                files.install(path, content)
-    for path, mode in files.modes().items():
-        if path.exists():
-            changed = module.set_owner_if_different(str(path), files.owner, changed)
-            changed = module.set_group_if_different(str(path), files.group, changed)
-            changed = module.set_mode_if_different(str(path), mode, changed)
-    return {
-        "changed": changed,
-        "diff": diffs,
-        "request": files.request() if files.key.exists() else "",
-        "certificate": read(files.certificate),
-        "ca_certificate": read(files.ca),
-    }
+    installed, mended = install_given(module, files), mend_modes(module, files)
+    return {"changed": bool(diffs) or installed or mended, "diff": diffs, **shown(files)}
 
 
 def absent(module: AnsibleModule, files: KeyFiles) -> dict[str, object]:
     """Remove the three files; their folders belong to other packages and stay."""
-    diffs = []
-    for path in files.modes():
-        if path.exists():
-            diffs.append({"before_header": str(path), "after_header": str(path), "before": "present\n", "after": ""})
-            if not module.check_mode:
-                path.unlink()
+    diffs = remove(module, files.modes())
     return {"changed": bool(diffs), "diff": diffs}
 
 
@@ -203,8 +189,7 @@ def main() -> None:
             "group": {"type": "str", "default": "root"},
             "mode": {"type": "str", "default": "0600"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "certificate": {"type": "str"},
-            "ca_certificate": {"type": "str"},
+            **GIVEN,
         },
         supports_check_mode=True,
     )

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the modules that keep a key and its certificate on a host have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .keyfiles import read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from ansible.module_utils.basic import AnsibleModule
+
+    from .keyfiles import KeyFiles
+
+# What an action plugin adds when it has signed something.
+GIVEN = {"certificate": {"type": "str"}, "ca_certificate": {"type": "str"}}
+NEW_KEY = "private key (ECDSA P-256), made on this host\n"
+
+
+def diff_of(path: Path, before: str, after: str) -> dict[str, str]:
+    """Return one file's diff."""
+    return {"before_header": str(path), "after_header": str(path), "before": before, "after": after}
+
+
+def install_given(module: AnsibleModule, files: KeyFiles) -> bool:
+    """Install the certificates that were given; return whether one was (or would be) written.
+
+    Raises:
+        KeyFileError: a file cannot be written.
+    """
+    changed = False
+    for path, option in ((files.ca, "ca_certificate"), (files.certificate, "certificate")):
+        content = module.params[option]
+        if content and content != read(path):
+            changed = True
+            if not module.check_mode:
+                files.install(path, content)
+    return changed
+
+
+def mend_modes(module: AnsibleModule, files: KeyFiles) -> bool:
+    """Bring owners and modes of the files to the wanted state; return whether one was (or would be) changed."""
+    changed = False
+    for path, mode in files.modes().items():
+        if path.exists():
+            changed = module.set_owner_if_different(str(path), files.owner, changed)
+            changed = module.set_group_if_different(str(path), files.group, changed)
+            changed = module.set_mode_if_different(str(path), mode, changed)
+    return changed
+
+
+def remove(module: AnsibleModule, paths: Iterable[Path]) -> list[dict[str, str]]:
+    """Remove those of the files that are there; return a diff for each."""
+    diffs = []
+    for path in paths:
+        if path.exists():
+            diffs.append(diff_of(path, "present\n", ""))
+            if not module.check_mode:
+                path.unlink()
+    return diffs
+
+
+def shown(files: KeyFiles) -> dict[str, str]:
+    """Return what the action plugin judges: the request ('' without a key), and both certificates as they are.
+
+    Raises:
+        KeyFileError: the key is unusable.
+    """
+    return {
+        "request": files.request() if files.key.exists() else "",
+        "certificate": read(files.certificate),
+        "ca_certificate": read(files.ca),
+    }
