@@ -93,6 +93,9 @@ class Registry:
             DamagedRecord: a file is not what ``put`` writes.
         """
         for other in self.all():
+            # A KDC is always beside the host of its label, whose own record says whose label it is.
+            if other.role == "kdc" and role != "kdc":
+                continue
             if other.label == label and other.host != host and other.key != key:
                 raise Conflict(
                     f"the label '{label}' belongs to host '{other.host}'; set another btmm_label here, "
@@ -105,9 +108,10 @@ class Registry:
                     f"this host is enrolled as '{other.label}' already; remove '{other.label}' from the fleet "
                     f"before it becomes '{label}'"
                 )
+            address = f" and so its address {other.ula}" if other.ula else ""
             raise Conflict(
-                f"it carries the private key of host '{other.host}' (label '{other.label}') and so its address "
-                f"{other.ula}: one is a clone of the other; delete the key file on the clone and run again"
+                f"it carries the private key of host '{other.host}' (label '{other.label}'){address}: one is a clone "
+                "of the other; delete the key file on the clone and run again"
             )
 
     def _path(self, label: str, role: str) -> Path:
