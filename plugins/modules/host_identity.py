@@ -8,6 +8,7 @@ DOCUMENTATION = r"""
 module: host_identity
 short_description: A host's private key, and its certificate from the owner's CA
 version_added: 0.1.0
+extends_documentation_fragment: [btmm.fleet.issuing]
 description:
   - An ECDSA P-256 key is made on the host and never leaves it. Its certificate request goes to the controller, where an
     action plugin checks that the host holds the key, and signs a certificate with the owner's CA.
@@ -18,18 +19,6 @@ description:
     other names, or has less than a third of its life left.
   - A run that changes nothing runs the module once.
 options:
-  zone:
-    description: The owner's zone. Default C(btmm_zone).
-    type: str
-  owner_dir:
-    description: Folder of the owner's state on the controller. Default C(btmm_owner_dir), or C(.btmm) at the inventory.
-    type: path
-  passphrase:
-    description: Passphrase of the owner's secrets. Default C(btmm_owner_passphrase).
-    type: str
-  label:
-    description: The host's label in the zone. Default C(btmm_label), or the inventory name up to its first dot.
-    type: str
   role:
     description: V(host) for a machine of the fleet; V(server) for a zone host (no ULA, O(addresses) instead).
     type: str
@@ -40,14 +29,6 @@ options:
     type: list
     elements: str
     default: []
-  days:
-    description: Life of a certificate.
-    type: int
-    default: 398
-  renew:
-    description: Whether a certificate is made though the present one serves. The key, and with it the ULA, stays.
-    type: bool
-    default: false
   key_path:
     description: Where the private key is, or will be made.
     type: path
@@ -77,12 +58,6 @@ options:
     type: str
     choices: [present, absent]
     default: present
-  certificate:
-    description: Set by the action plugin; the signed certificate.
-    type: str
-  ca_certificate:
-    description: Set by the action plugin; the owner CA.
-    type: str
 attributes:
   check_mode:
     support: full
