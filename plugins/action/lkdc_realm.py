@@ -7,28 +7,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ansible_collections.btmm.fleet.plugins.module_utils import x509
 from ansible_collections.btmm.fleet.plugins.module_utils.krb5_names import realm_of
+from ansible_collections.btmm.fleet.plugins.module_utils.lkdc import REALM_OPTIONS
 from ansible_collections.btmm.fleet.plugins.module_utils.owner import OwnerError, OwnerStore
 from ansible_collections.btmm.fleet.plugins.plugin_utils.issuing import ISSUING_OPTIONS, IssuingAction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-HOST_OPTIONS: dict[str, dict[str, Any]] = {
-    "directory": {"type": "path", "required": True},
-    "data": {"type": "path", "required": True},
-    "listen": {"type": "list", "elements": "str", "required": True},
-    "port": {"type": "int", "default": 88},
-    "max_life": {"type": "str", "default": "10h"},
-    "max_renewable_life": {"type": "str", "default": "7d"},
-}
-
 
 class ActionModule(IssuingAction):
     """See the module's documentation."""
 
     MODULE = "btmm.fleet.lkdc_realm"
-    HOST_OPTIONS = HOST_OPTIONS
-    OPTIONS: ClassVar[dict[str, dict[str, Any]]] = {**ISSUING_OPTIONS, **HOST_OPTIONS}
+    HOST_OPTIONS = REALM_OPTIONS
+    OPTIONS: ClassVar[dict[str, dict[str, Any]]] = {**ISSUING_OPTIONS, **REALM_OPTIONS}
 
     def profile(self, store: OwnerStore, key_der: bytes | None, found: Mapping[str, Any]) -> x509.Profile:
         """Return what the KDC's certificate shall say.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .keyfiles import read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from ansible.module_utils.basic import AnsibleModule
@@ -41,15 +41,20 @@ def install_given(module: AnsibleModule, files: KeyFiles) -> bool:
     return changed
 
 
-def mend_modes(module: AnsibleModule, files: KeyFiles) -> bool:
-    """Bring owners and modes of the files to the wanted state; return whether one was (or would be) changed."""
-    changed = False
-    for path, mode in files.modes().items():
-        if path.exists():
-            changed = module.set_owner_if_different(str(path), files.owner, changed)
-            changed = module.set_group_if_different(str(path), files.group, changed)
-            changed = module.set_mode_if_different(str(path), mode, changed)
-    return changed
+def mend(module: AnsibleModule, path: Path, owner: str, group: str, mode: int) -> bool:
+    """Bring owner and mode of a file, if it is there, to the wanted state; return whether they were (or would be)."""
+    if not path.exists():
+        return False
+    changed = module.set_owner_if_different(str(path), owner, changed=False)
+    changed = module.set_group_if_different(str(path), group, changed)
+    return bool(module.set_mode_if_different(str(path), mode, changed))
+
+
+def mend_modes(module: AnsibleModule, files: KeyFiles, others: Mapping[Path, int] | None = None) -> bool:
+    """Do as ``mend`` for the files, and ``others`` of the same owner."""
+    modes = {**files.modes(), **(others or {})}
+    mended = [mend(module, path, files.owner, files.group, mode) for path, mode in modes.items()]
+    return any(mended)
 
 
 def remove(module: AnsibleModule, paths: Iterable[Path]) -> list[dict[str, str]]:

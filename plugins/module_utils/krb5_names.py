@@ -1,10 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names of a Local KDC: its realm, the services' principals, the users and their certificates. Runs on hosts, too."""
+"""Names of a Local KDC: its realm, the services' principals, the users and their certificates.
+
+Standard library only, since it runs on hosts, too.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 # What Apple's LKDC had keys for; a realm has each twice, see `service_principals`.
 SERVICES = ("host", "cifs", "afpserver", "vnc", "HTTP", "nfs")
@@ -12,6 +19,9 @@ MAX_ORGANIZATION = 64  # RFC 5280 appendix A, ub-organization-name
 
 _REALM = re.compile(r"LKDC:SHA1\.[0-9A-F]{40}")
 _SERVICE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
+# The first components of principals that a realm has for itself; "K" holds the master key.
+RESERVED = ("K", "kadmin", "kiprop", "krbtgt")
+_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+")
 # As useradd takes them. No dot: OpenSSL would take the CN for a DNS name, and the CA's name constraints would bar it.
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 
@@ -28,30 +38,38 @@ def realm_of(anchor_der: bytes) -> str:
     return f"LKDC:SHA1.{hashlib.sha1(anchor_der, usedforsecurity=False).hexdigest().upper()}"
 
 
-def check_realm(text: str) -> str:
-    """Return ``text``, a Local KDC's realm.
+def is_local(realm: str) -> bool:
+    """Whether it is a Local KDC's realm."""
+    return bool(_REALM.fullmatch(realm))
+
+
+def check_name(text: str) -> str:
+    """Return a host's or a zone's name in the form that principals and certificates have: lower case, no final dot.
 
     Raises:
-        InvalidPrincipal: it is none.
+        InvalidPrincipal: it is no name of two or more labels (letters, digits, inner hyphens).
     """
-    if not _REALM.fullmatch(text):
-        raise InvalidPrincipal(f"'{text}' is no realm of a Local KDC: LKDC:SHA1. and 40 upper-case hex digits")
-    return text
+    name = text.lower().removesuffix(".")
+    if not _NAME.fullmatch(name):
+        raise InvalidPrincipal(f"'{text}' is no name in the DNS; write it as in 'imac.bob.members.example'")
+    return name
 
 
-def service_principals(services: list[str], realm: str, name: str) -> list[str]:
-    """Return the principals, without ``@realm``, of the services of the host ``name`` (no final dot).
+def service_principals(services: Iterable[str], realm: str, name: str) -> list[str]:
+    """Return the principals, without ``@realm``, of the services of the host ``name`` (as ``check_name`` returns it).
 
     Each service has two: ``svc/REALM`` is Apple's; ``svc/NAME`` is what a GSS-API host-based service becomes (RFC 4120
     section 6.2.1), which all of MIT's clients ask for.
 
     Raises:
-        InvalidPrincipal: a service's name is not one.
+        InvalidPrincipal: a service's name is not one, or is the realm's own.
     """
-    for service in services:
-        if not _SERVICE.fullmatch(service):
+    names = []
+    for service in dict.fromkeys(services):
+        if not _SERVICE.fullmatch(service) or service in RESERVED:
             raise InvalidPrincipal(f"'{service}' is no name of a service; write it as in 'host' or 'HTTP'")
-    return [f"{service}/{instance}" for service in services for instance in (realm, name)]
+        names += [f"{service}/{realm}", f"{service}/{name}"]
+    return names
 
 
 def check_user(user: str) -> str:

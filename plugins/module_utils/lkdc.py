@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import ssl
 import subprocess
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .atomic import write_atomic
-from .keyfiles import KeyFileError, KeyFiles, openssl
+from .keyfiles import PUBLIC_MODE, KeyFileError, KeyFiles, openssl
 from .krb5_names import realm_of
 
 if TYPE_CHECKING:
@@ -22,7 +23,16 @@ if TYPE_CHECKING:
 
 # Twenty years: the realm is named for it, so it is never renewed. Nobody trusts it, so its end does no harm.
 ANCHOR_DAYS = 7305
-PORT = 88
+# What module and action take alike.
+REALM_OPTIONS: dict[str, dict[str, Any]] = {
+    "directory": {"type": "path", "required": True},
+    "data": {"type": "path", "required": True},
+    "listen": {"type": "list", "elements": "str", "required": True},
+    "port": {"type": "int", "default": 88},
+    "max_life": {"type": "str", "default": "10h"},
+    "max_renewable_life": {"type": "str", "default": "7d"},
+}
+_DURATION = re.compile(r"([0-9]+[dhms])+")
 
 _CONF = """\
 # Written by btmm.fleet.lkdc_realm.
@@ -72,17 +82,19 @@ class Settings:
     """What kdc.conf says besides the realm. ``listen`` are addresses; lives are durations of MIT krb5 ('10h', '7d')."""
 
     listen: tuple[str, ...]
-    port: int = PORT
-    max_life: str = "10h"
-    max_renewable_life: str = "7d"
+    port: int
+    max_life: str
+    max_renewable_life: str
 
     @property
     def sockets(self) -> str:
         """Addresses with the port, IPv6 ones in brackets.
 
         Raises:
-            LkdcError: one is no address.
+            LkdcError: one is no address, or the port is none.
         """
+        if not 0 < self.port < 65536:
+            raise LkdcError(f"{self.port} is no port; correct 'port'")
         try:
             addresses = [ip_address(text) for text in self.listen]
         except ValueError as error:
@@ -139,7 +151,7 @@ class Kdc:
         """
         options = ("-sha256", "-batch", "-days", str(ANCHOR_DAYS), "-subj", "/CN=Local KDC", "-key", str(self.key))
         try:
-            write_atomic(self.anchor, openssl("req", "-x509", "-new", *options), 0o644)
+            write_atomic(self.anchor, openssl("req", "-x509", "-new", *options), PUBLIC_MODE)
         except (KeyFileError, OSError) as error:
             raise LkdcError(f"{self.anchor} cannot be made: {error}") from None
 
@@ -155,7 +167,7 @@ class Kdc:
                 raise LkdcError(f"'{path}' cannot be a folder of the KDC; choose an absolute path of plain characters")
         lives = {"max_life": settings.max_life, "max_renewable_life": settings.max_renewable_life}
         for name, value in lives.items():
-            if not value.isalnum():
+            if not _DURATION.fullmatch(value):
                 raise LkdcError(f"{name} '{value}' is no duration; write it as in '10h' or '7d'")
         return _CONF.format(realm=realm, listen=settings.sockets, directory=self.directory, data=data, **lives)
 

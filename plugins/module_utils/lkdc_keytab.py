@@ -1,55 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A host's keytab kept in step with its KDC's database; entries of other realms are left as they are."""
+"""A host's keytab kept in step with its KDC's database; what belongs to other realms is left as it is."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from . import keytab
 from .atomic import write_atomic
 from .keytab import DamagedKeytab, Entry
-from .lkdc import LkdcError, complaints
+from .krb5_names import is_local
+from .lkdc import LkdcError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
-
-# Memory, not disk: an export holds live keys for some milliseconds.
-_MEMORY = ("/dev/shm", "/run")  # noqa: S108 - a folder of our own is made below it
-
-
-class Export:
-    """A folder in memory into which kadmin.local writes the database's keys; gone when the block ends."""
-
-    def __enter__(self) -> Self:
-        """Make the folder, mode 0700."""
-        place = next((place for place in _MEMORY if Path(place).is_dir()), None)
-        self._folder = Path(tempfile.mkdtemp(prefix="btmm-", dir=place))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Remove it."""
-        shutil.rmtree(self._folder)
-
-    def commands(self, services: Sequence[str]) -> list[str]:
-        """Return the kadmin commands that export the services' keys as they are, without drawing new ones."""
-        return [f"ktadd -q -norandkey -k {self._folder}/keytab {' '.join(services)}"] if services else []
-
-    def entries(self, services: Sequence[str], said: str) -> list[Entry]:
-        """Return what was exported; ``said`` is what kadmin.local complained of.
-
-        Raises:
-            LkdcError: the keys of a service are missing.
-        """
-        path = self._folder / "keytab"
-        found = keytab.parse(path.read_bytes()) if path.exists() else []
-        missing = set(services) - {entry.principal for entry in found}
-        if missing:
-            raise LkdcError(f"there are no keys of {', '.join(sorted(missing))}: {complaints(said)}")
-        return found
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +42,29 @@ class Installed:
         except OSError as error:
             raise LkdcError(f"{path} cannot be read ({error}); mend the file") from None
 
-    def merged(
-        self, realm: str, exported: Iterable[Entry], managed: Collection[str], known: Collection[str]
-    ) -> list[Entry]:
+    def merged(self, realm: str, name: str, exported: Iterable[Entry], known: Collection[str]) -> list[Entry]:
         """Return what the keytab should hold.
+
+        Former realms of the host lose their entries: their tickets would else be taken for as long as the file lives.
 
         Args:
             realm: the realm to put in step.
-            exported: the keys of its listed services.
-            managed: the principals that were asked for; their entries are the exported ones alone.
-            known: all principals of the realm; entries of others are of no use any more.
+            name: the host's name, by which a former realm of it is known.
+            exported: keys of the realm, in the place of all that the file has of the same principals.
+            known: the realm's principals; entries of others are of no use any more.
         """
+        exported = list(exported)
+        fresh = {entry.principal for entry in exported}
+        former = {
+            entry.realm
+            for entry in self.entries
+            if entry.realm != realm and is_local(entry.realm) and entry.principal.partition("/")[2] == name
+        }
         kept = [
             entry
             for entry in self.entries
-            if entry.realm != realm or (entry.principal in known and entry.principal not in managed)
+            if entry.realm not in former
+            and (entry.realm != realm or (entry.principal in known and entry.principal not in fresh))
         ]
         return [*kept, *exported]
 

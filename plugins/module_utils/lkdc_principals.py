@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from .lkdc import LkdcError, complaints
+from .krb5_names import RESERVED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from .lkdc import Kdc
 
 RULE = "pkinit_cert_match"
-# The realm's own, which nobody adds or removes.
-_OWN = ("K/M", "kadmin/", "kiprop/", "krbtgt/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +34,41 @@ class Principal:
     @property
     def is_own(self) -> bool:
         """Whether the realm itself needs it."""
-        return self.name.startswith(_OWN)
-
-    @property
-    def is_user(self) -> bool:
-        """Whether it is no service."""
-        return "/" not in self.name
+        service, slash, _ = self.name.partition("/")
+        return bool(slash) and service in RESERVED
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What should be there: services by principal, users with their rules. ``exclusive``: and nothing else."""
+    """What a realm's database should have.
 
+    Args:
+        realm: the realm.
+        services: the services' principals.
+        users: the users, with their rules.
+        exclusive: nothing else shall be there.
+        absent: it is these that shall not be there.
+        rotate: services and ticket-granting service shall get new keys beside the present ones.
+        old_after: keys beside which there has been a newer one for this long shall be forgotten.
+    """
+
+    realm: str
     services: tuple[str, ...]
-    users: Mapping[str, str]
+    users: Mapping[str, str] = field(default_factory=dict)
     exclusive: bool = False
+    absent: bool = False
+    rotate: bool = False
+    old_after: timedelta = timedelta(days=1)
+
+    @property
+    def granting(self) -> str:
+        """The ticket-granting service: its keys open every ticket for tickets (RFC 4120 section 7.3)."""
+        return f"krbtgt/{self.realm}"
+
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """Services and users."""
+        return *self.services, *self.users
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +79,11 @@ class Change:
     commands: tuple[str, ...]
     before: str
     after: str
+
+    @property
+    def removes(self) -> bool:
+        """Whether the principal is gone afterwards."""
+        return not self.after
 
 
 def read(kdc: Kdc, realm: str) -> dict[str, Principal]:
@@ -85,60 +108,50 @@ def read(kdc: Kdc, realm: str) -> dict[str, Principal]:
     return found
 
 
-def plan(found: Mapping[str, Principal], wanted: Wanted, old_after: timedelta) -> list[Change]:
-    """Return what has to change; keys beside which a newer one has been for ``old_after`` are forgotten."""
-    changes = [_service(found.get(name), name, old_after) for name in wanted.services]
+def plan(found: Mapping[str, Principal], wanted: Wanted) -> list[Change]:
+    """Return what is due, without rotation: done a second time, nothing is."""
+    if wanted.absent:
+        return _removals(found, wanted.listed)
+    changes = [_service(found.get(name), name, wanted) for name in wanted.services]
     changes += [_user(found.get(name), name, rule) for name, rule in wanted.users.items()]
+    if wanted.granting in found:
+        changes.append(_service(found[wanted.granting], wanted.granting, wanted))
     if wanted.exclusive:
-        listed = {*wanted.services, *wanted.users}
-        changes += removals(found, [name for name, known in found.items() if name not in listed and not known.is_own])
+        changes += _removals(found, (name for name in found if name not in wanted.listed and not found[name].is_own))
     return [change for change in changes if change is not None]
 
 
-def removals(found: Mapping[str, Principal], names: Iterable[str]) -> list[Change]:
-    """Return what removes those of ``names`` that are there."""
-    return [
-        Change(name, (f"delprinc -force {name}",), _line(found[name]), "")
-        for name in dict.fromkeys(names)
-        if name in found
-    ]
-
-
-def rotations(found: Mapping[str, Principal], services: Iterable[str], changes: Iterable[Change]) -> list[Change]:
-    """Return what gives the services new keys beside those they have, without those that ``changes`` give new ones."""
+def rotations(found: Mapping[str, Principal], wanted: Wanted, changes: Iterable[Change]) -> list[Change]:
+    """Return what gives new keys, where it is wanted and ``changes`` do not do so already."""
+    if not wanted.rotate or wanted.absent:
+        return []
     fresh = {change.name for change in changes if any("-randkey" in command for command in change.commands)}
     return [
         Change(name, (f"cpw -randkey -keepold {name}",), _line(found[name]), f"{name}: a new key beside the old\n")
-        for name in services
+        for name in (*wanted.services, wanted.granting)
         if name in found and name not in fresh
     ]
 
 
-def check_done(
-    before: Mapping[str, Principal],
-    after: Mapping[str, Principal],
-    left: Iterable[Change],
-    rotated: Iterable[Change],
-    said: str,
-) -> None:
-    """Refuse when something is ``left`` to do, or was not ``rotated``, with kadmin's own words.
-
-    Raises:
-        LkdcError: naming the principals.
-    """
+def undone(
+    before: Mapping[str, Principal], after: Mapping[str, Principal], wanted: Wanted, rotated: Iterable[Change]
+) -> list[str]:
+    """Return the principals that are not as they should be, though kadmin was told."""
     names = {change.name for change in rotated}
-    failed = [name for name in names if after[name].kvnos[-1:] == before[name].kvnos[-1:]]
-    failed += [change.name for change in left if change.name not in names]
-    if failed:
-        raise LkdcError(f"{', '.join(sorted(failed))} could not be changed: {complaints(said)}")
+    same = [name for name in names if after[name].kvnos[-1:] == before[name].kvnos[-1:]]
+    return sorted([*same, *(change.name for change in plan(after, wanted) if change.name not in names)])
 
 
-def _service(known: Principal | None, name: str, old_after: timedelta) -> Change | None:
+def _removals(found: Mapping[str, Principal], names: Iterable[str]) -> list[Change]:
+    return [Change(name, (f"delprinc -force {name}",), _line(found[name]), "") for name in names if name in found]
+
+
+def _service(known: Principal | None, name: str, wanted: Wanted) -> Change | None:
     if known is None:
         return Change(name, (f"addprinc -randkey {name}",), "", f"{name}: a new key\n")
     if not known.kvnos:
         return Change(name, (f"cpw -randkey {name}",), _line(known), f"{name}: a new key\n")
-    if len(known.kvnos) > 1 and known.keyed and datetime.now(UTC) - known.keyed >= old_after:
+    if len(known.kvnos) > 1 and known.keyed and datetime.now(UTC) - known.keyed >= wanted.old_after:
         return Change(name, (f"purgekeys {name}",), _line(known), f"{name}: key {known.kvnos[-1]}\n")
     return None
 

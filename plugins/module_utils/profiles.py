@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the owner's certificates say of machines and of users."""
+"""What the owner's certificates say of machines."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
-from typing import Protocol
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from . import krb5_san
-from .krb5_names import check_user, user_organization
 
 # RFC 4945 section 5.1.3.12 and RFC 5280: IKE peers look for this purpose, or for none.
 IPSEC_IKE = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.17")
@@ -19,33 +17,9 @@ IPSEC_IKE = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.17")
 MAX_COMMON_NAME = 64
 
 
-class Subject(Protocol):
-    """What a certificate shall say, whoever it is for."""
-
-    @property
-    def days(self) -> int:
-        """The certificate's life."""
-
-    @property
-    def subject(self) -> x509.Name:
-        """The distinguished name."""
-
-    @property
-    def alternative_names(self) -> x509.SubjectAlternativeName | None:
-        """Further names."""
-
-    @property
-    def purposes(self) -> tuple[x509.ObjectIdentifier, ...]:
-        """Extended key usage."""
-
-    @property
-    def block(self) -> IPv6Network | None:
-        """What RFC 3779 shall grant."""
-
-
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A machine.
+    """What the certificate of a machine shall say.
 
     ``name`` has no final dot. ``ula`` is the fleet host's address, also its RFC 3779 block; a zone host has none, but
     the addresses it is reached at; a host's KDC has neither, but its ``realm``. ``days`` is the certificate's life.
@@ -88,40 +62,6 @@ class Profile:
     def block(self) -> IPv6Network | None:
         """What RFC 3779 shall grant."""
         return IPv6Network(self.ula) if self.ula else None
-
-
-@dataclass(frozen=True, slots=True)
-class UserProfile:
-    """A user of the zone (no final dot), in every realm of it: so there is no alternative name, which names one realm.
-
-    MIT's KDC refuses a KRB5PrincipalName of another realm, whatever its own rules say of the subject.
-
-    Raises:
-        InvalidPrincipal: from ``subject``, when ``user`` cannot be one.
-    """
-
-    user: str
-    zone: str
-    days: int = 398
-
-    @property
-    def subject(self) -> x509.Name:
-        """The distinguished name, as ``krb5_names.user_rule`` expects it."""
-        organization = x509.NameAttribute(NameOID.ORGANIZATION_NAME, user_organization(self.zone))
-        return x509.Name([organization, x509.NameAttribute(NameOID.COMMON_NAME, check_user(self.user))])
-
-    @property
-    def alternative_names(self) -> None:
-        """None."""
-
-    @property
-    def purposes(self) -> tuple[x509.ObjectIdentifier, ...]:
-        """Client, of TLS and of Kerberos."""
-        return ExtendedKeyUsageOID.CLIENT_AUTH, krb5_san.KP_CLIENT_AUTH
-
-    @property
-    def block(self) -> None:
-        """No addresses."""
 
 
 def common_name(text: str) -> x509.Name:

@@ -11,8 +11,10 @@ version_added: 0.1.0
 description:
   - Brings all services and users of a realm that M(btmm.fleet.lkdc_realm) made to the wanted state in one task.
   - A service has two principals, C(svc/REALM) and C(svc/NAME), with random keys; the keytab has the same keys.
-  - A user has no key and so no password. Who has a certificate of the owner's CA with C(O=ZONE) and C(CN=USER) is him.
-  - The keytab is compared with the database key by key, and replaced in one step. Entries of other realms stay.
+  - A user has no key and so no password. Who has a certificate of the owner's CA with the subject C(O=ZONE, CN=USER),
+    in this order, is him. It is for TLS clients and id-pkinit-KPClientAuth (RFC 4556), and has no KRB5PrincipalName.
+  - The keytab is compared with the database key by key, and replaced in one step. Entries of other realms stay, but
+    not those of a realm that the host had before.
   - Keys that were replaced are forgotten by a later run, see O(old_after).
 options:
   directory:
@@ -42,11 +44,15 @@ options:
     type: bool
     default: false
   rotate:
-    description: Whether the services get new keys now. Tickets for the old ones stay good until O(old_after).
+    description:
+      - Whether services and the ticket-granting service get new keys now, in every run that says so.
+      - Tickets for the old keys stay good until they end; see O(old_after).
     type: bool
     default: false
   old_after:
-    description: After how many seconds a key that was replaced is forgotten; no less than the life of tickets.
+    description:
+      - How many seconds after the newest key the older ones are forgotten, by the next run; no less than the life of
+        tickets, or sessions end. V(0) with O(rotate=false) ends them now.
     type: int
     default: 86400
   keytab:
@@ -78,6 +84,7 @@ attributes:
     support: full
     description: Keys are shown by their versions only.
 seealso:
+  - module: btmm.fleet.lkdc_realm
   - module: btmm.fleet.lkdc_principal_info
 author:
   - The btmm.fleet maintainers
@@ -91,6 +98,13 @@ EXAMPLES = r"""
     name: imac.bob.members.example
     users: [bob, alice]
     exclusive: true
+
+- name: Give every service a new key; sessions and tickets go on
+  btmm.fleet.lkdc_principal:
+    directory: /etc/btmm/bob.members.example/kdc
+    zone: bob.members.example
+    name: imac.bob.members.example
+    rotate: true
 """
 
 RETURN = r"""
@@ -115,78 +129,63 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.btmm.fleet.plugins.module_utils import krb5_names, lkdc_principals
-from ansible_collections.btmm.fleet.plugins.module_utils.key_module import diff_of
+from ansible_collections.btmm.fleet.plugins.module_utils.key_module import diff_of, mend
 from ansible_collections.btmm.fleet.plugins.module_utils.lkdc import Kdc, LkdcError
-from ansible_collections.btmm.fleet.plugins.module_utils.lkdc_keytab import Export, Installed, describe
-from ansible_collections.btmm.fleet.plugins.module_utils.lkdc_principals import Change, Principal, Wanted
+from ansible_collections.btmm.fleet.plugins.module_utils.lkdc_keytab import Installed, describe
+from ansible_collections.btmm.fleet.plugins.module_utils.lkdc_mint import Minted, mint
+from ansible_collections.btmm.fleet.plugins.module_utils.lkdc_principals import Wanted
 
 NO_REALM = "LKDC:SHA1.(not made yet)"
 
 
-def wanted_by(params: dict[str, Any], realm: str) -> Wanted:
+def wanted_by(params: dict[str, Any], realm: str, name: str) -> Wanted:
     """Return what the options ask for."""
-    zone, name = (params[option].lower().removesuffix(".") for option in ("zone", "name"))
-    services = krb5_names.service_principals(params["services"], realm, name)
-    users = {user: krb5_names.user_rule(user, zone) for user in params["users"]}
-    return Wanted(tuple(dict.fromkeys(services)), users, params["exclusive"])
+    zone = krb5_names.check_name(params["zone"])
+    return Wanted(
+        realm,
+        services=tuple(krb5_names.service_principals(params["services"], realm, name)),
+        users={user: krb5_names.user_rule(user, zone) for user in params["users"]},
+        exclusive=params["exclusive"],
+        absent=params["state"] == "absent",
+        rotate=params["rotate"],
+        old_after=timedelta(seconds=params["old_after"]),
+    )
 
 
-def planned(params: dict[str, Any], found: dict[str, Principal], wanted: Wanted) -> list[Change]:
-    """Return the changes that are due, without rotation."""
-    if params["state"] == "absent":
-        return lkdc_principals.removals(found, [*wanted.services, *wanted.users])
-    return lkdc_principals.plan(found, wanted, timedelta(seconds=params["old_after"]))
-
-
-def settle(module: AnsibleModule, kdc: Kdc, realm: str) -> dict[str, Any]:
+def settle(module: AnsibleModule, kdc: Kdc) -> dict[str, Any]:
     """Bring database and keytab to the wanted state, or say what that would change."""
     params = module.params
-    wanted = wanted_by(params, realm)
-    found = lkdc_principals.read(kdc, realm)
-    changes = planned(params, found, wanted)
-    rotated = []
-    if params["rotate"] and params["state"] == "present":
-        rotated = lkdc_principals.rotations(found, wanted.services, changes)
+    mode, name = octal(params["mode"]), krb5_names.check_name(params["name"])
     installed = Installed.read(Path(params["keytab"]))
-    doing = [] if module.check_mode else [command for change in changes + rotated for command in change.commands]
-    known = found
-    with Export() as export:
-        # In check mode only what is there can be exported: what would be made has no key yet.
-        exporting = [name for name in wanted.services if name in found or doing] if params["state"] == "present" else []
-        # One process for both, so that a service has its new key milliseconds after the KDC.
-        said = kdc.kadmin(realm, doing + export.commands(exporting))
-        if doing:
-            known = lkdc_principals.read(kdc, realm)
-            again = planned(params, known, wanted)
-            lkdc_principals.check_done(found, known, again, rotated, said)
-        entries = export.entries(exporting, said)
-    merged = installed.merged(realm, entries, wanted.services, known)
-    differs = installed.differs(merged) or (
-        module.check_mode and any("/" in change.name for change in changes + rotated)
-    )
-    diffs = [diff_of(kdc.directory / change.name, change.before, change.after) for change in changes + rotated]
+    realm = kdc.realm()
+    wanted = wanted_by(params, realm or NO_REALM, name)
+    if realm:
+        minted = mint(kdc, wanted, doing=not module.check_mode)
+    elif wanted.absent or module.check_mode:
+        minted = Minted(tuple(lkdc_principals.plan({}, wanted)), frozenset(), ())
+    else:
+        raise LkdcError(f"there is no realm in {kdc.directory}; make it with btmm.fleet.lkdc_realm first")
+    merged = installed.merged(wanted.realm, name, minted.entries, minted.names)
+    # A key that is only planned is none that could be compared.
+    planned = module.check_mode and not wanted.absent and any(c.name in wanted.services for c in minted.changes)
+    differs = planned or installed.differs(merged)
+    diffs = [diff_of(kdc.directory / change.name, change.before, change.after) for change in minted.changes]
     if differs:
-        diffs.append(diff_of(installed.path, describe(installed.entries), describe(merged)))
+        before, after = describe(installed.entries), describe(merged)
+        diffs.append(diff_of(installed.path, before, after if after != before else f"{after}with other keys\n"))
         if installed.damaged:
             module.warn(f"{installed.path} was damaged ({installed.damaged}); other realms' entries in it are lost")
         if not module.check_mode:
-            installed.write(merged, octal(params["mode"]), params["owner"], params["group"])
+            installed.write(merged, mode, params["owner"], params["group"])
+    if minted.fault:
+        raise LkdcError(minted.fault)
     return {
-        "changed": mended(module, installed.path) or bool(diffs),
-        "realm": realm,
-        "changed_principals": list(dict.fromkeys(change.name for change in changes + rotated)),
+        "changed": mend(module, installed.path, params["owner"], params["group"], mode) or bool(diffs),
+        "realm": realm or "",
+        "changed_principals": list(dict.fromkeys(change.name for change in minted.changes)),
         "keytab_changed": differs,
         "diff": diffs,
     }
-
-
-def mended(module: AnsibleModule, path: Path) -> bool:
-    """Bring the keytab's owner and mode to the wanted state; return whether that changed (or would change) them."""
-    if not path.exists():
-        return False
-    changed = module.set_owner_if_different(str(path), module.params["owner"], changed=False)
-    changed = module.set_group_if_different(str(path), module.params["group"], changed)
-    return bool(module.set_mode_if_different(str(path), octal(module.params["mode"]), changed))
 
 
 def octal(mode: str) -> int:
@@ -195,22 +194,6 @@ def octal(mode: str) -> int:
         return int(mode, 8)
     except ValueError:
         raise LkdcError(f"mode '{mode}' is not octal; write it as \"0600\"") from None
-
-
-def without_realm(module: AnsibleModule, kdc: Kdc) -> dict[str, Any]:
-    """Plan for a realm that a run in earnest would make first; with none to remove, all is done."""
-    changes = (
-        [] if module.params["state"] == "absent" else planned(module.params, {}, wanted_by(module.params, NO_REALM))
-    )
-    if changes and not module.check_mode:
-        raise LkdcError(f"there is no realm in {kdc.directory}; make it with btmm.fleet.lkdc_realm first")
-    return {
-        "changed": bool(changes),
-        "realm": "",
-        "changed_principals": [change.name for change in changes],
-        "keytab_changed": bool(changes),
-        "diff": [diff_of(kdc.directory / change.name, "", change.after) for change in changes],
-    }
 
 
 def main() -> None:
@@ -233,12 +216,11 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    kdc = Kdc(Path(module.params["directory"]))
     try:
-        realm = kdc.realm()
-        module.exit_json(**(settle(module, kdc, realm) if realm else without_realm(module, kdc)))
+        result = settle(module, Kdc(Path(module.params["directory"])))
     except (LkdcError, krb5_names.InvalidPrincipal) as error:
         module.fail_json(msg=str(error))
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ DOCUMENTATION = r"""
 module: lkdc_realm
 short_description: A Kerberos realm of a host's own (Local KDC)
 version_added: 0.1.0
+extends_documentation_fragment: [btmm.fleet.issuing]
 description:
   - An ECDSA P-256 key and a self-signed certificate, the anchor, are made on the host. The realm is C(LKDC:SHA1.) and
     SHA-1 over the anchor, so nobody has to hand out names. The anchor lives as long as the realm.
@@ -18,26 +19,6 @@ description:
   - Writes C(kdc.conf), and makes database and stash once. Nobody knows the master password.
   - Needs MIT krb5's C(kdb5_util) (Debian's C(krb5-kdc)).
 options:
-  zone:
-    description: The owner's zone. Default C(btmm_zone).
-    type: str
-  owner_dir:
-    description: Folder of the owner's state on the controller. Default C(btmm_owner_dir), or C(.btmm) at the inventory.
-    type: path
-  passphrase:
-    description: Passphrase of the owner's secrets. Default C(btmm_owner_passphrase).
-    type: str
-  label:
-    description: The host's label in the zone. Default C(btmm_label), or the inventory name up to its first dot.
-    type: str
-  days:
-    description: Life of the KDC's certificate.
-    type: int
-    default: 398
-  renew:
-    description: Whether a certificate is made though the present one serves. The realm stays.
-    type: bool
-    default: false
   directory:
     description:
       - Folder of C(anchor.pem), C(key.pem), C(kdc.pem), C(ca.pem) and C(kdc.conf). No colon in it, since
@@ -70,12 +51,6 @@ options:
     type: str
     choices: [present, absent]
     default: present
-  certificate:
-    description: Set by the action plugin; the signed certificate.
-    type: str
-  ca_certificate:
-    description: Set by the action plugin; the owner CA.
-    type: str
 attributes:
   check_mode:
     support: full
@@ -144,8 +119,14 @@ from ansible_collections.btmm.fleet.plugins.module_utils.key_module import (
     remove,
     shown,
 )
-from ansible_collections.btmm.fleet.plugins.module_utils.keyfiles import KeyFileError, read
-from ansible_collections.btmm.fleet.plugins.module_utils.lkdc import Kdc, LkdcError, Settings, database_files
+from ansible_collections.btmm.fleet.plugins.module_utils.keyfiles import PUBLIC_MODE, KeyFileError, read
+from ansible_collections.btmm.fleet.plugins.module_utils.lkdc import (
+    REALM_OPTIONS,
+    Kdc,
+    LkdcError,
+    Settings,
+    database_files,
+)
 
 UNKNOWN = "LKDC:SHA1.(its name follows from the key)"
 
@@ -157,6 +138,8 @@ def check_whole(kdc: Kdc, data: Path) -> None:
         wrong = f"{kdc.anchor} is there, but its key {kdc.key} is not"
     elif (data / "principal").exists() and not kdc.anchor.exists():
         wrong = f"there is a database in {data}, but {kdc.anchor}, which names its realm, is not there"
+    elif (data / "principal").exists() and not (data / "stash").exists():
+        wrong = f"there is a database in {data}, but the key to it, {data / 'stash'}, is not there"
     if wrong:
         raise LkdcError(f"{wrong}; restore it, or remove the realm (state: absent) to get a new one")
 
@@ -183,12 +166,13 @@ def present(module: AnsibleModule, kdc: Kdc, data: Path) -> dict[str, object]:
     if before != after:
         diffs.append(diff_of(kdc.conf, before, after))
         if not module.check_mode:
-            write_atomic(kdc.conf, after.encode(), 0o644)
+            write_atomic(kdc.conf, after.encode(), PUBLIC_MODE)
     if not (data / "principal").exists():
         diffs.append(diff_of(data / "principal", "", "database of the realm\n"))
         if realm and not module.check_mode:
             kdc.create(realm, data)
-    installed, mended = install_given(module, kdc.files), mend_modes(module, kdc.files)
+    installed = install_given(module, kdc.files)
+    mended = mend_modes(module, kdc.files, {kdc.anchor: PUBLIC_MODE, kdc.conf: PUBLIC_MODE})
     changed = bool(diffs) or installed or mended
     return {"changed": changed, "diff": diffs, "realm": realm, "anchor": read(kdc.anchor), **shown(kdc.files)}
 
@@ -196,9 +180,12 @@ def present(module: AnsibleModule, kdc: Kdc, data: Path) -> dict[str, object]:
 def absent(module: AnsibleModule, kdc: Kdc, data: Path) -> dict[str, object]:
     """Remove the files, then the two folders if nothing else is in them."""
     diffs = remove(module, (*database_files(data), *kdc.files.modes(), kdc.conf, kdc.anchor))
+    gone = {Path(diff["before_header"]) for diff in diffs}
     for folder in (data, kdc.directory):
-        if not module.check_mode and folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+        if folder.is_dir() and gone.issuperset(folder.iterdir()):
+            diffs.append(diff_of(folder, "present\n", ""))
+            if not module.check_mode:
+                folder.rmdir()
     return {"changed": bool(diffs), "diff": diffs}
 
 
@@ -206,12 +193,7 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "directory": {"type": "path", "required": True},
-            "data": {"type": "path", "required": True},
-            "listen": {"type": "list", "elements": "str", "required": True},
-            "port": {"type": "int", "default": 88},
-            "max_life": {"type": "str", "default": "10h"},
-            "max_renewable_life": {"type": "str", "default": "7d"},
+            **REALM_OPTIONS,
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             **GIVEN,
         },

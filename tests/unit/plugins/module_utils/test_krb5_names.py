@@ -28,27 +28,41 @@ REALM = "LKDC:SHA1.549D0D3F0AF88BC134019DD17E2D1D957B85D619"
 
 def test_realm_is_the_anchors_fingerprint() -> None:
     assert krb5_names.realm_of(ssl.PEM_cert_to_DER_cert(ANCHOR.strip())) == REALM
-    assert krb5_names.check_realm(REALM) == REALM
+    assert krb5_names.is_local(REALM)
 
 
 @pytest.mark.parametrize(
     "text", ["", REALM.lower(), REALM + "0", REALM[:-1], REALM + "\n", "EXAMPLE", REALM[:-1] + "G"]
 )
 def test_what_is_no_realm(text: str) -> None:
-    with pytest.raises(InvalidPrincipal, match="40 upper-case hex digits"):
-        krb5_names.check_realm(text)
+    assert not krb5_names.is_local(text)
 
 
 def test_a_service_has_two_principals() -> None:
     assert krb5_names.service_principals(["host", "HTTP"], REALM, "imac.bob.members.example") == [
         f"host/{REALM}", "host/imac.bob.members.example", f"HTTP/{REALM}", "HTTP/imac.bob.members.example",
     ]  # fmt: skip
+    assert krb5_names.service_principals(["nfs", "nfs"], "R", "imac") == ["nfs/R", "nfs/imac"]
 
 
-@pytest.mark.parametrize("text", ["", "a/b", "a b", "a@b", 'a"b', "a\nb", "1a", "a" * 33])
+@pytest.mark.parametrize("text", ["", "a/b", "a b", "a@b", 'a"b', "a\nb", "1a", "a" * 33, "krbtgt", "kadmin", "K"])
 def test_what_is_no_service(text: str) -> None:
     with pytest.raises(InvalidPrincipal, match="is no name of a service"):
         krb5_names.service_principals([text], REALM, "imac")
+
+
+def test_a_name_is_lower_case_without_a_dot() -> None:
+    assert krb5_names.check_name("iMac.Bob.Members.Example.") == "imac.bob.members.example"
+    assert krb5_names.check_name(f"{'z' * 63}.example")
+
+
+@pytest.mark.parametrize(
+    "text", ["", ".", "imac", "imac..example", "-a.example", "a-.example", "a b.example", "a.example\naddprinc",
+             'a".example', "m\u00fc.example", f"{'z' * 64}.example", "a." * 127 + "b"]
+)  # fmt: skip
+def test_what_is_no_name(text: str) -> None:
+    with pytest.raises(InvalidPrincipal, match="is no name in the DNS"):
+        krb5_names.check_name(text)
 
 
 @pytest.mark.parametrize("text", ["", "Bob", "b.b", "b b", "b/c", 'b"', "b$", "b\n", "-b", "b" * 33, "m\u00fcller"])

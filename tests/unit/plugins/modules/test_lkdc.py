@@ -7,7 +7,6 @@ import hashlib
 import os
 import stat
 import subprocess
-import time
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.owner import OwnerStore
 from ansible_collections.btmm.fleet.plugins.modules import lkdc_principal, lkdc_principal_info
 from ansible_collections.btmm.fleet.plugins.modules import lkdc_realm as module
 
-from tests.local_kdc import ZONE, Client, Owner, running
+from tests.local_kdc import CLIENT_AUTH, ZONE, Client, Owner, running
 from tests.unit.acting import run_action
 from tests.unit.running import run_module
 
@@ -88,8 +87,8 @@ class Host:
     def client(self, realm: str) -> Client:
         return Client(self.place, realm, self.port, self.directory / "ca.pem")
 
-    def identity(self, user: str = "alice", owner: Owner | None = None) -> str:
-        return (owner or self.owner).user(self.place, user, x509.UserProfile(user, ZONE))
+    def identity(self, user: str = "alice") -> str:
+        return self.owner.user(self.place, user)
 
     def octets(self) -> dict[str, str]:
         """Every file of the host, as hashes."""
@@ -143,11 +142,12 @@ def test_check_mode_on_a_clean_host(host: Host) -> None:
 
 def test_minted_by_one_task_within_half_a_second(host: Host) -> None:
     host.make()
-    start = time.monotonic()
+    start = os.times()
     result = host.mint()
-    took = time.monotonic() - start
+    end = os.times()
     assert len(result["changed_principals"]) == 6 * 2 + 1
-    assert took < 0.5
+    # Work, not time: other tests of this machine shall not fail this one.
+    assert sum(end[:4]) - sum(start[:4]) < 0.5
     before = host.octets()
     second = host.mint()
     assert (second["changed"], second["diff"], second["changed_principals"]) == (False, [], [])
@@ -197,32 +197,37 @@ def test_who_is_refused(host: Host) -> None:
     host.mint(users=["alice", "mallory"])
     client = host.client(realm)
     other_ca, other_key = x509.make_ca(ZONE, OwnerStore(host.place / ".btmm", ZONE, PASSPHRASE).prefix)
-    fleet_host = host.owner.user(host.place, "host", x509.Profile(NAME))
+
+    def folder(name: str) -> Path:
+        (host.place / name).mkdir()
+        return host.place / name
+
+    fleet_host = host.owner.machine(host.place, "host", x509.Profile(NAME))
     with host.serving(realm):
-        wrong = {
-            "another user": host.identity("mallory"),
-            "another owner": host.identity("alice", Owner(other_ca, other_key)),
-            "a host": fleet_host,
-        }
-        for who, identity in wrong.items():
-            assert client.login("alice", identity).returncode != 0, who
-        assert client.login("nobody", host.identity()).returncode != 0
+        refused = {
+            "another user": (host.identity("mallory"), "Certificate mismatch"),
+            "the like in a zone of another name": (
+                host.owner.user(folder("zone"), "alice", organization=ZONE.replace(".", "x")), "Certificate mismatch",
+            ),
+            "the owner of a host": (fleet_host, "Inconsistent key purpose"),
+            "a client of TLS alone": (
+                host.owner.user(folder("tls"), "alice", purposes=[CLIENT_AUTH]), "Inconsistent key purpose",
+            ),
+            "another owner": (
+                Owner(other_ca, other_key).user(folder("other"), "alice"), "verify",
+            ),
+        }  # fmt: skip
+        for who, (identity, words) in refused.items():
+            done = client.login("alice", identity)
+            assert (done.returncode, words in done.stderr) == (1, True), (who, done.stderr)
+        assert "not found in Kerberos database" in client.login("nobody", host.identity()).stderr
         right = host.identity()
         assert client.login("alice", right).returncode == 0
         host.mint(users=["mallory"], exclusive=True)
-        assert client.login("alice", right).returncode != 0
+        assert "not found in Kerberos database" in client.login("alice", right).stderr
 
 
-def test_a_zone_of_dots_and_dashes_is_matched_literally(host: Host) -> None:
-    realm = host.make()["realm"]
-    host.mint()
-    client = host.client(realm)
-    with host.serving(realm):
-        near = host.owner.user(host.place, "near", x509.UserProfile("alice", ZONE.replace(".", "x")))
-        assert client.login("alice", near).returncode != 0
-
-
-def test_another_hosts_kdc_is_not_believed(host: Host, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_another_hosts_kdc_is_not_believed(host: Host) -> None:
     """A KDC that has the owner's certificate for its own realm cannot play another one."""
     realm = host.make()["realm"]
     host.mint()
@@ -238,12 +243,11 @@ def test_another_hosts_kdc_is_not_believed(host: Host, tmp_path_factory: pytest.
     with pytest.raises(AnsibleActionFail, match="not one that the key beside it signed"):
         host.make(check=True)
     # With a certificate of another realm its KDC is refused by the client.
-    false = host.owner.user(host.directory, "false", x509.Profile(NAME, realm="LKDC:SHA1." + "0" * 40))
+    host.owner.machine(host.directory, "false", x509.Profile(NAME, realm="LKDC:SHA1." + "0" * 40))
     (host.directory / "kdc.pem").write_bytes((host.directory / "false.crt").read_bytes())
     (host.directory / "key.pem").write_bytes((host.directory / "false.key").read_bytes())
-    assert false
     with host.serving(realm):
-        assert host.client(realm).login("alice", host.identity()).returncode != 0
+        assert "KDC name mismatch" in host.client(realm).login("alice", host.identity()).stderr
 
 
 def test_rotation_keeps_tickets_until_they_end(host: Host) -> None:
@@ -255,16 +259,25 @@ def test_rotation_keeps_tickets_until_they_end(host: Host) -> None:
         assert client.login("alice", host.identity()).returncode == 0
         assert "kvno = 1, keytab entry valid" in client.run("kvno", "-k", str(host.keytab), service).stdout
         rotated = host.mint(rotate=True)
-        assert (rotated["changed"], len(rotated["changed_principals"])) == (True, 12)
+        assert (rotated["changed"], rotated["keytab_changed"]) == (True, True)
+        assert [name for name in rotated["changed_principals"] if "/" in name] == rotated["changed_principals"]
+        assert len(rotated["changed_principals"]) == 12 + 1
+        # A ticket for tickets goes on, too, and the service that it is shown at has a new key.
+        done = client.run("kvno", "-k", str(host.keytab), f"nfs/{NAME}@{realm}")
+        assert "kvno = 2, keytab entry valid" in done.stdout
         # The ticket in the cache is still the old one, and the keytab still opens it.
         assert "kvno = 1, keytab entry valid" in client.run("kvno", "-k", str(host.keytab), service).stdout
         assert client.login("alice", host.identity()).returncode == 0
         assert "kvno = 2, keytab entry valid" in client.run("kvno", "-k", str(host.keytab), service).stdout
-    assert not host.mint()["changed"]
-    purged = host.mint(old_after=0)
-    assert (purged["changed"], purged["keytab_changed"]) == (True, True)
-    assert {entry["kvno"] for entry in host.info()["keytab"]} == {2}
-    assert {kvno for known in host.info()["principals"] for kvno in known["kvnos"]} == {2}
+        assert not host.mint()["changed"]
+        host.mint(rotate=True)
+        purged = host.mint(old_after=0)
+        assert (purged["changed"], purged["keytab_changed"], len(purged["changed_principals"])) == (True, True, 13)
+        assert client.run("kvno", f"vnc/{NAME}@{realm}").returncode == 1
+        assert client.login("alice", host.identity()).returncode == 0
+        assert "kvno = 3, keytab entry valid" in client.run("kvno", "-k", str(host.keytab), service).stdout
+    assert {entry["kvno"] for entry in host.info()["keytab"]} == {3}
+    assert {kvno for known in host.info()["principals"] for kvno in known["kvnos"]} == {3}
     assert not host.mint(old_after=0)["changed"]
 
 
@@ -317,6 +330,62 @@ def test_what_is_not_listed(host: Host) -> None:
     assert {entry["principal"].partition("/")[0] for entry in host.info()["keytab"]} == {"host"}
 
 
+def test_many_services(host: Host) -> None:
+    """One command of kadmin.local's has 12 kB then."""
+    host.make()
+    name = ".".join("x" * 60 for _ in range(4))
+    services = [f"svc{number}" for number in range(40)]
+    assert len(host.mint(services=services, name=name)["changed_principals"]) == 40 * 2 + 1
+    assert len({entry["principal"] for entry in host.info()["keytab"]}) == 80
+    assert not host.mint(services=services, name=name)["changed"]
+
+
+def test_a_fault_with_one_does_not_hold_up_the_others(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keytab has the keys that the KDC has, whatever else failed; and the next run goes on."""
+    realm = host.make()["realm"]
+    host.mint()
+    tools = host.place / "tools"
+    tools.mkdir()
+    (tools / "kadmin.local").write_text(
+        "#!/bin/sh\nsed -e 's/.*-randkey.* cifs.*/no_such_command/' -e 's, cifs/[^ ]*,,g' |\n"
+        'exec /usr/sbin/kadmin.local "$@"\n'
+    )
+    (tools / "kadmin.local").chmod(0o755)
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", str(tools), prepend=os.pathsep)
+        failed = host.mint(rotate=True)
+    assert failed["failed"]
+    assert failed["msg"].startswith(f"cifs/{realm}, cifs/{NAME} could not be changed or read: ")
+    assert "no_such_command" in failed["msg"]
+    newest: dict[str, int] = {}
+    for entry in host.info()["keytab"]:
+        newest[entry["principal"]] = max(entry["kvno"], newest.get(entry["principal"], 0))
+    assert {name: kvno for name, kvno in newest.items() if kvno == 1} == {f"cifs/{realm}": 1, f"cifs/{NAME}": 1}
+    assert len(newest) == 12
+    assert not host.mint()["changed"]
+
+
+def test_a_former_realm_leaves_the_keytab(host: Host) -> None:
+    first = host.make()["realm"]
+    host.keytab.write_bytes(FOREIGN)
+    host.mint()
+    assert host.make(state="absent")["changed"]
+    second = host.make()["realm"]
+    assert second != first
+    assert host.mint(check=True)["changed"]
+    assert host.mint()["keytab_changed"]
+    assert {entry.realm for entry in keytab.parse(host.keytab.read_bytes())} == {second, "EXAMPLE"}
+    assert not host.mint()["changed"]
+    # In this order, too, nothing is left over.
+    assert host.make(state="absent")["changed"]
+    before = host.octets()
+    assert host.mint(state="absent", check=True)["changed"]
+    assert host.octets() == before
+    assert host.mint(state="absent")["changed"]
+    assert host.keytab.read_bytes() == FOREIGN
+    assert not host.mint(state="absent")["changed"]
+
+
 def test_absent(host: Host) -> None:
     host.make()
     host.mint()
@@ -344,6 +413,27 @@ def test_renewal_keeps_the_realm_and_the_database(host: Host) -> None:
         assert host.client(second["realm"]).login("alice", host.identity()).returncode == 0
 
 
+@pytest.mark.parametrize("name", ["anchor.pem", "key.pem", "kdc.pem", "ca.pem", "kdc.conf"])
+def test_modes_are_mended(host: Host, name: str) -> None:
+    host.make()
+    path = host.directory / name
+    mode = stat.S_IMODE(path.stat().st_mode)
+    path.chmod(0o666)
+    assert host.make(check=True)["changed"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666
+    assert host.make()["changed"]
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    assert not host.make()["changed"]
+
+
+def test_settings_change_without_a_new_realm(host: Host) -> None:
+    first = host.make()
+    changed = host.make(max_life="2h")
+    assert (changed["changed"], changed["realm"], changed["serial"]) == (True, first["realm"], first["serial"])
+    (diff,) = changed["diff"]
+    assert diff["before"].replace("max_life = 10h", "max_life = 2h") == diff["after"]
+
+
 def test_a_database_made_anew_is_noticed(host: Host) -> None:
     """Versions and encryption types are the same then; only the keys tell."""
     host.make()
@@ -356,11 +446,16 @@ def test_a_database_made_anew_is_noticed(host: Host) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lost", "words"), [("key.pem", "anchor.pem is there, but its key"), ("anchor.pem", "there is a database in")]
+    ("lost", "words"),
+    [
+        ("etc/kdc/key.pem", "anchor.pem is there, but its key"),
+        ("etc/kdc/anchor.pem", "which names its realm, is not there"),
+        ("var/kdc/stash", "the key to it, "),
+    ],
 )
 def test_a_lost_part_is_told(host: Host, lost: str, words: str) -> None:
     host.make()
-    (host.directory / lost).unlink()
+    (host.place / lost).unlink()
     for check in (True, False):
         failed = host.make(check=check)
         assert failed["failed"]
@@ -373,7 +468,9 @@ def test_a_lost_part_is_told(host: Host, lost: str, words: str) -> None:
     ("options", "words"),
     [
         ({"listen": ["nowhere"]}, "correct 'listen'"),
+        ({"port": 65536}, "correct 'port'"),
         ({"max_life": "10 h\n x"}, "is no duration"),
+        ({"max_renewable_life": "long"}, "is no duration"),
         ({"directory": "/etc/a:b"}, "plain characters"),
     ],
 )
@@ -390,6 +487,9 @@ def test_wrong_options_of_a_realm(host: Host, options: dict[str, Any], words: st
         ({"users": ["al ice"]}, "'al ice' cannot be a user"),
         ({"users": ["a.b"]}, "'a.b' cannot be a user"),
         ({"services": ["host\naddprinc"]}, "is no name of a service"),
+        ({"services": ["krbtgt"], "state": "absent"}, "is no name of a service"),
+        ({"name": "imac.example\naddprinc x"}, "is no name in the DNS"),
+        ({"zone": 'a".example'}, "is no name in the DNS"),
         ({"mode": "rw"}, "is not octal"),
     ],
 )
