@@ -20,8 +20,8 @@ GIVEN = {"certificate": {"type": "str"}, "ca_certificate": {"type": "str"}}
 NEW_KEY = "private key (ECDSA P-256), made on this host\n"
 
 
-def diff_of(path: Path, before: str, after: str) -> dict[str, str]:
-    """Return one file's diff."""
+def diff_of(path: Path | str, before: str, after: str) -> dict[str, str]:
+    """Return the diff of a file, or of what ``path`` says."""
     return {"before_header": str(path), "after_header": str(path), "before": before, "after": after}
 
 

@@ -90,5 +90,11 @@ class Installed:
 
 
 def describe(entries: Iterable[Entry]) -> str:
-    """Return the entries for a diff, one a line, without their keys."""
-    return "".join(sorted(f"{e.principal}@{e.realm} key {e.kvno} enctype {e.enctype}\n" for e in entries))
+    """Return the entries for a diff, without their keys: a line for each principal's version, with the types."""
+    found: dict[tuple[str, int], list[int]] = {}
+    for entry in entries:
+        found.setdefault((f"{entry.principal}@{entry.realm}", entry.kvno), []).append(entry.enctype)
+    return "".join(
+        f"{principal}: key {kvno}, types {', '.join(map(str, sorted(types)))}\n"
+        for (principal, kvno), types in sorted(found.items())
+    )

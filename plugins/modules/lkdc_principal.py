@@ -169,10 +169,15 @@ def settle(module: AnsibleModule, kdc: Kdc) -> dict[str, Any]:
     # A key that is only planned is none that could be compared.
     planned = module.check_mode and not wanted.absent and any(c.name in wanted.services for c in minted.changes)
     differs = planned or installed.differs(merged)
-    diffs = [diff_of(kdc.directory / change.name, change.before, change.after) for change in minted.changes]
+    diffs = []
+    if minted.changes:
+        before = "".join(change.before for change in minted.changes)
+        after = "".join(change.after for change in minted.changes)
+        diffs.append(diff_of(f"principals of {realm or kdc.directory}", before, after))
     if differs:
         before, after = describe(installed.entries), describe(merged)
-        diffs.append(diff_of(installed.path, before, after if after != before else f"{after}with other keys\n"))
+        note = "keys that are yet to be made\n" if planned else "other keys than before\n" if after == before else ""
+        diffs.append(diff_of(installed.path, before, after + note))
         if installed.damaged:
             module.warn(f"{installed.path} was damaged ({installed.damaged}); other realms' entries in it are lost")
         if not module.check_mode:

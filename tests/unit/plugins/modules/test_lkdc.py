@@ -281,6 +281,24 @@ def test_rotation_keeps_tickets_until_they_end(host: Host) -> None:
     assert not host.mint(old_after=0)["changed"]
 
 
+def test_diffs_are_to_be_read(host: Host) -> None:
+    realm = host.make()["realm"]
+    (principals, entries) = host.mint(services=["host"])["diff"]
+    assert principals["after"] == (
+        f"host/{realm}: a new key\nhost/{NAME}: a new key\n"
+        "alice: no key, certificate <SUBJECT>^O=bob\\.members\\.example,CN=alice$<EKU>clientAuth\n"
+    )
+    assert (principals["before_header"], principals["before"]) == (f"principals of {realm}", "")
+    keys = f"host/{realm}@{realm}: key 1, types 18, 20\nhost/{NAME}@{realm}: key 1, types 18, 20\n"
+    assert (entries["before"], entries["after"]) == ("", keys)
+    planned = host.mint(services=["host"], rotate=True, check=True)["diff"][1]
+    assert (planned["before"], planned["after"]) == (keys, f"{keys}keys that are yet to be made\n")
+    stale = host.keytab.read_bytes().replace(keytab.parse(host.keytab.read_bytes())[0].key, os.urandom(32))
+    host.keytab.write_bytes(stale)
+    (mended,) = host.mint(services=["host"], check=True)["diff"]
+    assert (mended["before"], mended["after"]) == (keys, f"{keys}other keys than before\n")
+
+
 @pytest.mark.parametrize("damage", ["gone", "cut", "garbage", "twice", "stale", "mode"])
 def test_a_damaged_keytab_is_mended(host: Host, damage: str) -> None:
     host.make()
