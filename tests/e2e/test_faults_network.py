@@ -67,7 +67,7 @@ def test_without_the_zone_host_names_and_tunnels_go_on_and_what_changed_is_publi
             proof.fetch(fleet, "macbook", "mini")
         fleet.lab("plug", "zone", "wan")
         moved = {"203.0.113.102"}
-        faults.seconds_until(lambda: faults.outer(fleet, "imac") == moved, 10, "imac published its move")
+        faults.seconds_until(lambda: faults.outer(fleet, "imac") == moved, faults.BACK_S, "imac published its move")
     finally:
         fleet.lab("plug", "zone", "wan")
         fleet.lab("plug", "imac", "home")
