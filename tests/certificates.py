@@ -24,6 +24,13 @@ class Certificate:
     ca: Path
 
 
+def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """Return a private key as it stands in a file."""
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
 class Owner:
     """One owner's CA; files are written into `directory`."""
 
@@ -47,10 +54,6 @@ class Owner:
         request = cx509.CertificateSigningRequestBuilder(cx509.Name([])).sign(key, hashes.SHA256())
         place = self.directory / f"{label}.{self.zone}"
         files = Certificate(place.with_suffix(".key"), place.with_suffix(".crt"), self.ca)
-        files.key.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
+        files.key.write_bytes(private_pem(key))
         files.certificate.write_text(x509.to_pem(x509.issue(request, profile, self._ca, self._key)))
         return files

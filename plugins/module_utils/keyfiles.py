@@ -41,7 +41,7 @@ class KeyFiles:
         Raises:
             KeyFileError: openssl fails, or the file cannot be written.
         """
-        self._write(self.key, _openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"))
+        self._write(self.key, openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"))
 
     def request(self) -> str:
         """Return a certificate request (PEM) signed by the key; the controller takes nothing but the key from it.
@@ -50,7 +50,7 @@ class KeyFiles:
             KeyFileError: the key is unreadable.
         """
         try:
-            return _openssl("req", "-new", "-sha256", "-batch", "-subj", "/CN=btmm", "-key", str(self.key)).decode()
+            return openssl("req", "-new", "-sha256", "-batch", "-subj", "/CN=btmm", "-key", str(self.key)).decode()
         except KeyFileError as error:
             raise KeyFileError(
                 f"the private key {self.key} is unusable ({error}); restore it, or delete it to get a new one "
@@ -91,7 +91,12 @@ def read(path: Path) -> str:
         return "not text\n"
 
 
-def _openssl(*arguments: str) -> bytes:
+def openssl(*arguments: str) -> bytes:
+    """Run the host's openssl and return what it wrote.
+
+    Raises:
+        KeyFileError: it is missing, hangs or refuses.
+    """
     try:
         done = subprocess.run(
             ["openssl", *arguments], capture_output=True, stdin=subprocess.DEVNULL, check=False, timeout=60

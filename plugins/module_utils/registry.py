@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-ROLES = ("host", "server")
+ROLES = ("host", "server", "kdc")
 
 
 class DamagedRecord(ValueError):
@@ -30,8 +30,8 @@ class Conflict(ValueError):
 class Enrolment:
     """One issued certificate.
 
-    ``role`` is 'host' or 'server'; ``key`` is SHA-256 over the SubjectPublicKeyInfo, hex; ``serial`` is hex;
-    ``not_after`` is ISO 8601 in UTC; ``ula`` is None for a server.
+    ``role`` is 'host', 'server' or 'kdc'; ``key`` is SHA-256 over the SubjectPublicKeyInfo, hex; ``serial`` is hex;
+    ``not_after`` is ISO 8601 in UTC; ``ula`` is a host's alone.
     """
 
     label: str
@@ -93,6 +93,9 @@ class Registry:
             DamagedRecord: a file is not what ``put`` writes.
         """
         for other in self.all():
+            # A KDC is always beside the host of its label, whose own record says whose label it is.
+            if other.role == "kdc" and role != "kdc":
+                continue
             if other.label == label and other.host != host and other.key != key:
                 raise Conflict(
                     f"the label '{label}' belongs to host '{other.host}'; set another btmm_label here, "
@@ -105,13 +108,14 @@ class Registry:
                     f"this host is enrolled as '{other.label}' already; remove '{other.label}' from the fleet "
                     f"before it becomes '{label}'"
                 )
+            address = f" and so its address {other.ula}" if other.ula else ""
             raise Conflict(
-                f"it carries the private key of host '{other.host}' (label '{other.label}') and so its address "
-                f"{other.ula}: one is a clone of the other; delete the key file on the clone and run again"
+                f"it carries the private key of host '{other.host}' (label '{other.label}'){address}: one is a clone "
+                "of the other; delete the key file on the clone and run again"
             )
 
     def _path(self, label: str, role: str) -> Path:
-        # A label has no dot, so the two kinds cannot meet.
+        # A label has no dot, so the kinds cannot meet.
         return self._directory / (f"{label}.json" if role == "host" else f"{label}.{role}.json")
 
 

@@ -1,71 +1,34 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The owner's certificates: one CA, one certificate per host key (RFC 5280, RFC 4945, RFC 3779)."""
+"""The owner's certificates: one CA, one certificate per key (RFC 5280, RFC 4945, RFC 3779)."""
 
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from . import krb5_san
 from .addrblock import address_block, granted_network
+from .profiles import Profile, common_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
+    from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 # A host whose clock is behind ours still accepts its new certificate; twice what TSIG allows (RFC 8945 section 10).
 BACKDATED = timedelta(minutes=10)
 CA_LIFE = timedelta(days=3653)
-# RFC 4945 section 5.1.3.12 and RFC 5280: IKE peers look for this purpose, or for none.
-IPSEC_IKE = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.17")
-# RFC 5280 appendix A, ub-common-name. A longer name stands in the SAN alone.
-MAX_COMMON_NAME = 64
+
+__all__ = ["Profile"]
 
 
 class BadRequest(ValueError):
     """The certificate request is no request, is not signed by its key, or holds a key that we do not take."""
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """What a certificate shall say.
-
-    ``name`` has no final dot. ``ula`` is the fleet host's address, also its RFC 3779 block; a zone host has none, but
-    the addresses it is reached at. ``days`` is the certificate's life.
-    """
-
-    name: str
-    ula: IPv6Address | None = None
-    addresses: tuple[IPv4Address | IPv6Address, ...] = ()
-    days: int = 398
-
-    @property
-    def role(self) -> str:
-        """'host' for a machine of the fleet, 'server' for a zone host."""
-        return "host" if self.ula else "server"
-
-    @property
-    def subject(self) -> x509.Name:
-        """The distinguished name: the host's name, where it fits."""
-        return _common_name(self.name)
-
-    @property
-    def alternative_names(self) -> x509.SubjectAlternativeName:
-        """DNS name, then addresses."""
-        addresses = (*([self.ula] if self.ula else []), *self.addresses)
-        return x509.SubjectAlternativeName([x509.DNSName(self.name), *map(x509.IPAddress, addresses)])
-
-    @property
-    def block(self) -> IPv6Network | None:
-        """What RFC 3779 shall grant."""
-        return IPv6Network(self.ula) if self.ula else None
 
 
 def make_ca(
@@ -77,7 +40,7 @@ def make_ca(
     """
     key = ec.generate_private_key(ec.SECP256R1())
     now = now or datetime.now(UTC)
-    name = _common_name(f"{zone} owner CA")
+    name = common_name(f"{zone} owner CA")
     builder = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -136,7 +99,7 @@ def issue(
         .not_valid_after(min(now + timedelta(days=profile.days), ca.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(ca=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage(_purposes(profile)), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(profile.purposes), critical=False)
         .add_extension(profile.alternative_names, critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(request.public_key()), critical=False)
         .add_extension(_authority(ca), critical=False)
@@ -199,6 +162,21 @@ def to_pem(certificate: x509.Certificate) -> str:
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
+def to_der(certificate: x509.Certificate) -> bytes:
+    """Return the certificate's octets."""
+    return certificate.public_bytes(serialization.Encoding.DER)
+
+
+def self_signed(pem: str) -> x509.Certificate | None:
+    """Return a certificate that the key in it signed; None for any other, and for what is none."""
+    try:
+        certificate = x509.load_pem_x509_certificate(pem.encode())
+        certificate.verify_directly_issued_by(certificate)
+    except Exception:  # noqa: BLE001 - foreign bytes, see reason_to_issue
+        return None
+    return certificate
+
+
 def fingerprint(certificate: x509.Certificate) -> str:
     """Return SHA-256 over the DER certificate as lower-case hex, as ``openssl x509 -fingerprint`` means it."""
     return certificate.fingerprint(hashes.SHA256()).hex()
@@ -223,17 +201,20 @@ def describe(pem: str) -> str:
         return ""
     try:
         certificate = x509.load_pem_x509_certificate(pem.encode())
-        names = [str(name.value) for name in _alternative_names(certificate) or ()]
         return describe_fields(
-            certificate.subject, names, granted_network(certificate), certificate.not_valid_after_utc.isoformat()
+            certificate.subject,
+            _alternative_names(certificate) or (),
+            granted_network(certificate),
+            certificate.not_valid_after_utc.isoformat(),
         )
     except Exception as error:  # noqa: BLE001 - foreign bytes, see reason_to_issue
         return f"not a readable certificate ({type(error).__name__})\n"
 
 
-def describe_fields(subject: x509.Name, names: Sequence[str], block: IPv6Network | None, end: str) -> str:
+def describe_fields(subject: x509.Name, names: Iterable[x509.GeneralName], block: IPv6Network | None, end: str) -> str:
     """Return the text of ``describe`` for a certificate that may not be made yet."""
-    lines = [f"subject: {subject.rfc4514_string()}", f"names: {', '.join(names)}", f"not after: {end}"]
+    shown = ", ".join(map(_text, names))
+    lines = [f"subject: {subject.rfc4514_string()}", f"names: {shown}", f"not after: {end}"]
     if block:
         lines.insert(2, f"address block: {block}")
     return "\n".join(lines) + "\n"
@@ -248,6 +229,10 @@ def parse_address(text: str) -> IPv4Address | IPv6Address:
     return ipaddress.ip_address(text)
 
 
+def _text(name: x509.GeneralName) -> str:
+    return (krb5_san.principal_of(name) if isinstance(name, x509.OtherName) else None) or str(name.value)
+
+
 def _alternative_names(certificate: x509.Certificate) -> x509.SubjectAlternativeName | None:
     try:
         return certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -258,18 +243,6 @@ def _alternative_names(certificate: x509.Certificate) -> x509.SubjectAlternative
 def _authority(ca: x509.Certificate) -> x509.AuthorityKeyIdentifier:
     identifier = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
-
-
-def _common_name(text: str) -> x509.Name:
-    if len(text) > MAX_COMMON_NAME:
-        # The name still has to be one, and not empty: RFC 5280 section 4.1.2.6. Its tail says whose it is.
-        text = text[-MAX_COMMON_NAME:].partition(".")[2] or text[-MAX_COMMON_NAME:]
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-
-def _purposes(profile: Profile) -> list[x509.ObjectIdentifier]:
-    both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-    return [*both, IPSEC_IKE] if profile.ula else both[:1]
 
 
 def _key_usage(*, ca: bool) -> x509.KeyUsage:

@@ -8,6 +8,7 @@ DOCUMENTATION = r"""
 module: host_identity
 short_description: A host's private key, and its certificate from the owner's CA
 version_added: 0.1.0
+extends_documentation_fragment: [btmm.fleet.issuing]
 description:
   - An ECDSA P-256 key is made on the host and never leaves it. Its certificate request goes to the controller, where an
     action plugin checks that the host holds the key, and signs a certificate with the owner's CA.
@@ -18,18 +19,6 @@ description:
     other names, or has less than a third of its life left.
   - A run that changes nothing runs the module once.
 options:
-  zone:
-    description: The owner's zone. Default C(btmm_zone).
-    type: str
-  owner_dir:
-    description: Folder of the owner's state on the controller. Default C(btmm_owner_dir), or C(.btmm) at the inventory.
-    type: path
-  passphrase:
-    description: Passphrase of the owner's secrets. Default C(btmm_owner_passphrase).
-    type: str
-  label:
-    description: The host's label in the zone. Default C(btmm_label), or the inventory name up to its first dot.
-    type: str
   role:
     description: V(host) for a machine of the fleet; V(server) for a zone host (no ULA, O(addresses) instead).
     type: str
@@ -40,14 +29,6 @@ options:
     type: list
     elements: str
     default: []
-  days:
-    description: Life of a certificate.
-    type: int
-    default: 398
-  renew:
-    description: Whether a certificate is made though the present one serves. The key, and with it the ULA, stays.
-    type: bool
-    default: false
   key_path:
     description: Where the private key is, or will be made.
     type: path
@@ -77,12 +58,6 @@ options:
     type: str
     choices: [present, absent]
     default: present
-  certificate:
-    description: Set by the action plugin; the signed certificate.
-    type: str
-  ca_certificate:
-    description: Set by the action plugin; the owner CA.
-    type: str
 attributes:
   check_mode:
     support: full
@@ -149,46 +124,32 @@ reason:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.btmm.fleet.plugins.module_utils.keyfiles import KeyFileError, KeyFiles, read
+from ansible_collections.btmm.fleet.plugins.module_utils.key_module import (
+    GIVEN,
+    NEW_KEY,
+    diff_of,
+    install_given,
+    mend_modes,
+    remove,
+    shown,
+)
+from ansible_collections.btmm.fleet.plugins.module_utils.keyfiles import KeyFileError, KeyFiles
 
 
 def present(module: AnsibleModule, files: KeyFiles) -> dict[str, object]:
     """Make the key if there is none, install what was given, mend owners and modes."""
-    changed, diffs = False, []
+    diffs = []
     if not files.key.exists():
-        changed = True
-        after = "private key (ECDSA P-256), made on this host\n"
-        diffs.append({"before_header": str(files.key), "after_header": str(files.key), "before": "", "after": after})
+        diffs.append(diff_of(files.key, "", NEW_KEY))
         if not module.check_mode:
             files.make_key()
-    for path, option in ((files.ca, "ca_certificate"), (files.certificate, "certificate")):
-        content = module.params[option]
-        if content and content != read(path):
-            changed = True
-            if not module.check_mode:
-                files.install(path, content)
-    for path, mode in files.modes().items():
-        if path.exists():
-            changed = module.set_owner_if_different(str(path), files.owner, changed)
-            changed = module.set_group_if_different(str(path), files.group, changed)
-            changed = module.set_mode_if_different(str(path), mode, changed)
-    return {
-        "changed": changed,
-        "diff": diffs,
-        "request": files.request() if files.key.exists() else "",
-        "certificate": read(files.certificate),
-        "ca_certificate": read(files.ca),
-    }
+    installed, mended = install_given(module, files), mend_modes(module, files)
+    return {"changed": bool(diffs) or installed or mended, "diff": diffs, **shown(files)}
 
 
 def absent(module: AnsibleModule, files: KeyFiles) -> dict[str, object]:
     """Remove the three files; their folders belong to other packages and stay."""
-    diffs = []
-    for path in files.modes():
-        if path.exists():
-            diffs.append({"before_header": str(path), "after_header": str(path), "before": "present\n", "after": ""})
-            if not module.check_mode:
-                path.unlink()
+    diffs = remove(module, files.modes())
     return {"changed": bool(diffs), "diff": diffs}
 
 
@@ -203,8 +164,7 @@ def main() -> None:
             "group": {"type": "str", "default": "root"},
             "mode": {"type": "str", "default": "0600"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "certificate": {"type": "str"},
-            "ca_certificate": {"type": "str"},
+            **GIVEN,
         },
         supports_check_mode=True,
     )

@@ -171,6 +171,34 @@ def test_server_beside_host(store: OwnerStore) -> None:
     assert {record.role for record in store.enrolments()} == {"host", "server"}
 
 
+def sign_kdc(store: OwnerStore, label: str, pem: str | None = None, host: str | None = None) -> None:
+    realm = f"LKDC:SHA1.{'0' * 40}"
+    store.sign(pem or request(), x509.Profile(f"{label}.{ZONE}", realm=realm), label=label, host=host or label)
+
+
+def test_kdc_beside_host(store: OwnerStore) -> None:
+    """Its record follows the host's, which says whose label it is."""
+    pem, kdc_pem = request(), request()
+    sign(store, "imac", pem)
+    sign_kdc(store, "imac", kdc_pem)
+    sign(store, "imac", pem, host="imac.lan")  # the inventory calls it otherwise
+    sign_kdc(store, "imac", kdc_pem, host="imac.lan")
+    sign_kdc(store, "imac", host="imac.lan")  # it has a new realm
+    assert [(record.role, record.host) for record in store.enrolments()] == [("host", "imac.lan"), ("kdc", "imac.lan")]
+    with pytest.raises(OwnerError, match=r"label 'imac' belongs to host 'imac\.lan'"):
+        sign_kdc(store, "imac", host="mini")
+    assert store.forget("imac")
+    assert store.enrolments() == []
+    assert (store.directory / "removed" / "imac.kdc.1.json").exists()
+
+
+def test_a_cloned_kdc_is_told(store: OwnerStore) -> None:
+    pem = request()
+    sign_kdc(store, "imac", pem)
+    with pytest.raises(OwnerError, match=r"private key of host 'imac' \(label 'imac'\): one is a clone"):
+        sign_kdc(store, "mini", pem)
+
+
 def test_tsig_keys_are_stable_distinct_and_die_with_the_host(store: OwnerStore, tmp_path: Path) -> None:
     first = store.tsig_secret("imac")
     sign(store, "imac")

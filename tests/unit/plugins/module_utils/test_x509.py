@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 ZONE = "bob.members.example"
 PREFIX = IPv6Network("fd46:9f2e:12f9::/48")
+REALM = "LKDC:SHA1.38CBF9F6F585901BB985CD43BEEFCD64B5FB35D6"
 CA, CA_KEY = x509.make_ca(ZONE, PREFIX)
 CA_PEM = x509.to_pem(CA)
 
@@ -106,6 +107,32 @@ def test_fields() -> None:
         ["openssl", "x509", "-serial", "-noout"], input=IMAC.pem, capture_output=True, text=True, check=True
     )
     assert int(done.stdout.partition("=")[2], 16) == int(summary["serial"], 16)
+
+
+def test_a_kdc_is_what_rfc_4556_wants(tmp_path: Path) -> None:
+    """Section 3.2.4; openssl knows the purpose by name, and shows the SAN's octets."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    profile = x509.Profile(f"imac.{ZONE}", realm=REALM)
+    pem = x509.to_pem(x509.issue(x509.load_request(request_for(key)), profile, CA, CA_KEY))
+    assert verify(tmp_path, pem, "-verify_hostname", f"imac.{ZONE}") == "OK"
+    done = subprocess.run(
+        ["openssl", "x509", "-noout", "-ext", "extendedKeyUsage,keyUsage"], input=pem, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    assert "TLS Web Server Authentication, Signing KDC Response" in done.stdout
+    assert "Digital Signature" in done.stdout
+    assert x509.describe(pem).splitlines()[1] == f"names: imac.{ZONE}, krbtgt/{REALM}@{REALM}"
+    assert x509.reason_to_issue(pem, x509.spki(x509.load_request(request_for(key))), profile, CA) is None
+    other = x509.Profile(f"imac.{ZONE}", realm=REALM[:-1] + "0")
+    assert x509.reason_to_issue(pem, x509.spki(x509.load_request(request_for(key))), other, CA) == "its names changed"
+    assert profile.role == "kdc"
+
+
+def test_only_a_key_signs_itself() -> None:
+    assert x509.self_signed(CA_PEM) == CA
+    assert x509.to_der(CA) == ssl.PEM_cert_to_DER_cert(CA_PEM)
+    for other in ("", "junk", IMAC.pem, "m\u00fcll"):
+        assert x509.self_signed(other) is None
 
 
 @pytest.mark.parametrize(("host", "works"), [(f"zone.{ZONE}", True), ("203.0.113.10", True), (f"other.{ZONE}", False)])

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What has a key made on the host, and a certificate signed here with the owner's CA."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ansible_collections.btmm.fleet.plugins.module_utils import x509
+from ansible_collections.btmm.fleet.plugins.module_utils.owner import OwnerError, OwnerStore
+from ansible_collections.btmm.fleet.plugins.plugin_utils.action import LABEL_OPTION, OWNER_OPTIONS, FleetAction
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ISSUING_OPTIONS: dict[str, dict[str, Any]] = {
+    **OWNER_OPTIONS,
+    **LABEL_OPTION,
+    "days": {"type": "int", "default": 398},
+    "renew": {"type": "bool", "default": False},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a certificate shall say, and why a new one is needed (None: it is not)."""
+
+    profile: x509.Profile
+    reason: str | None
+
+
+class IssuingAction(FleetAction):
+    """An action whose module looks at the host first, and is run again only to install what was signed.
+
+    The module returns ``request`` ('' without a key), ``certificate`` and ``ca_certificate``, and takes the latter two.
+    """
+
+    MODULE: ClassVar[str]
+    # What goes to the module on the host as it is.
+    HOST_OPTIONS: ClassVar[Mapping[str, Mapping[str, Any]]]
+
+    def perform(self) -> dict[str, Any]:
+        """Look at the host, sign what must be signed, and install only when something has to be."""
+        found = self._on_host()
+        if found.get("failed") or self.options["state"] == "absent":
+            return found
+        store = self.store()
+        wanted = self._wanted(store, found)
+        certificate, changed, diffs = found["certificate"], found["changed"], list(found.get("diff", []))
+        if wanted.reason and self.checking:
+            self._conflicts(store, wanted.profile, found)
+            changed = True
+            diffs.append(self._planned_diff(found["certificate"], wanted.profile))
+        elif wanted.reason or found["ca_certificate"] != store.ca_certificate_pem:
+            if wanted.reason:
+                issued = store.sign(found["request"], wanted.profile, label=self.options["label"], host=self.host)
+                certificate = issued.certificate
+            done = self._on_host(certificate=certificate, ca_certificate=store.ca_certificate_pem)
+            if done.get("failed"):
+                return done
+            changed = True
+            diffs += self._diff(x509.describe(found["certificate"]), x509.describe(certificate))
+        return {
+            "changed": changed,
+            "reason": wanted.reason or "",
+            "name": wanted.profile.name,
+            **self.told(wanted.profile),
+            **self._facts(certificate),
+            **({"diff": diffs} if self.diffing else {}),
+        }
+
+    def profile(self, store: OwnerStore, key_der: bytes | None, found: Mapping[str, Any], /) -> x509.Profile:
+        """Return what the certificate shall say; ``key_der`` is None when there is no key yet (check mode)."""
+        raise NotImplementedError
+
+    def told(self, profile: x509.Profile) -> dict[str, Any]:
+        """Return what else the result says."""
+        raise NotImplementedError
+
+    def certificate_path(self) -> str:
+        """Return where the certificate is on the host."""
+        raise NotImplementedError
+
+    def stand_in(self) -> bytes:
+        """Return what to hash in the place of a key that is not there yet: no host's real one."""
+        return f"planned {self.options['label']}".encode()
+
+    def _wanted(self, store: OwnerStore, found: dict[str, Any]) -> Wanted:
+        key_der = _public_key(found["request"])
+        profile = self.profile(store, key_der, found)
+        reason = x509.reason_to_issue(found["certificate"], key_der or self.stand_in(), profile, store.ca)
+        if reason is None:
+            record = store.enrolment(self.options["label"], profile.role)
+            if record is None or record.serial != self._facts(found["certificate"])["serial"]:
+                reason = "the owner has no record of it"
+        if reason is None and self.options["renew"]:
+            reason = "a new one is asked for"
+        return Wanted(profile, reason)
+
+    def _conflicts(self, store: OwnerStore, profile: x509.Profile, found: dict[str, Any]) -> None:
+        """In check mode nothing is signed, but a label or key of another host is told all the same."""
+        key_der = _public_key(found["request"])
+        if key_der:
+            store.check(self.options["label"], profile.role, self.host, key_der)
+
+    def _on_host(self, **contents: str) -> dict[str, Any]:
+        arguments = {name: self.options[name] for name in (*self.HOST_OPTIONS, "state")}
+        result: dict[str, Any] = self._execute_module(
+            module_name=self.MODULE, module_args={**arguments, **contents}, task_vars=self.task_vars
+        )
+        if result.get("failed"):
+            result["msg"] = f"{self.host}: {result.get('msg', 'the module failed')}"
+        return result
+
+    def _planned_diff(self, before: str, profile: x509.Profile) -> dict[str, str]:
+        end = (datetime.now(UTC) + timedelta(days=profile.days)).isoformat(timespec="seconds")
+        after = x509.describe_fields(profile.subject, profile.alternative_names, profile.block, end)
+        (diff,) = self._diff(x509.describe(before), after)
+        return diff
+
+    def _diff(self, before: str, after: str) -> list[dict[str, str]]:
+        header = self.certificate_path()
+        return [{"before_header": header, "after_header": header, "before": before, "after": after}]
+
+    @staticmethod
+    def _facts(pem: str) -> dict[str, str]:
+        return {"certificate": pem, **x509.summary(pem)}
+
+
+def _public_key(request_pem: str) -> bytes | None:
+    """Return the key of the request (DER), None when the host has no key yet."""
+    if not request_pem:
+        return None
+    try:
+        return x509.spki(x509.load_request(request_pem))
+    except x509.BadRequest as error:
+        raise OwnerError(f"{error}; delete the key file and run again") from None
