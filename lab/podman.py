@@ -14,6 +14,7 @@ from lab.run import run
 # Explicit limits: without CAP_SYS_RESOURCE podman's defaults are above what may be set.
 _ULIMITS = ("--ulimit", "nofile=20000:20000", "--ulimit", "nproc=10000:10000")
 _BOOT = ("--systemd=always", "--privileged")
+HYBRID = Path("/sys/fs/cgroup/unified/cgroup.procs")
 FLEET_LABEL = "btmm.fleet"
 
 
@@ -26,10 +27,14 @@ class Options:
 
 
 def candidates() -> tuple[Options, ...]:
-    """What to try, the plain way first. Older crun refuses machines with both versions of cgroups; runc does not."""
+    """What to try, the plain way first.
+
+    With both versions of cgroups mounted, crun refuses as soon as a controller has moved to version 2, which happens
+    when the last container that used it is gone; runc does not. So there the plain way, even if it works now, is last.
+    """
     runtimes: list[tuple[str, ...]] = [()]
     if shutil.which("runc"):
-        runtimes.append(("--runtime", "runc"))
+        runtimes.insert(0 if HYBRID.exists() else 1, ("--runtime", "runc"))
     return tuple(Options(before, create) for before in runtimes for create in ((), _ULIMITS))
 
 

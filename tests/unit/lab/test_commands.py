@@ -36,12 +36,19 @@ def test_container_lives_in_its_named_namespace() -> None:
     assert "--ulimit" in command
 
 
-def test_the_plain_way_is_tried_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_plain_way_is_tried_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(podman, "HYBRID", tmp_path / "cgroup.procs")
     monkeypatch.setattr("shutil.which", lambda name: None)
     assert podman.candidates()[0] == podman.Options()
     assert all(not options.before for options in podman.candidates())
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
-    assert ("--runtime", "runc") in {options.before for options in podman.candidates()}
+    assert [options.before for options in podman.candidates()] == [(), (), *[("--runtime", "runc")] * 2]
+
+
+def test_where_crun_works_at_times_only_it_is_tried_last(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(podman, "HYBRID", tmp_path)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    assert [options.before for options in podman.candidates()] == [*[("--runtime", "runc")] * 2, (), ()]
 
 
 def test_port_names_fit_and_differ() -> None:
