@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host's tunnels are: one description, from which each IPsec program's files are rendered.
+
+`ipsec_swanctl` renders it for strongSwan (IKEv2, or IKEv1 toward a peer with racoon), `ipsec_racoon` for racoon
+(IKEv1). Standard library only: modules render on hosts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from ipaddress import IPv4Address, IPv6Address, IPv6Network
+
+TUNNEL_PORT = 4500  # UDP encapsulation of ESP, and IKE beside it (RFC 3948)
+INNER_MTU = 1280  # octets that any IPv6 path takes (RFC 8200 section 5), whatever IPsec and the NATs add
+IDLE_S = 600  # a tunnel without traffic for so long is closed (RFC 6281 section 7.1: tunnels come and go on demand)
+CALLER_DPD_S = 30  # silence after which a peer is asked whether it lives, by who called it,
+ANSWERER_DPD_S = 120  # and by who was called: longer, since a host that moves calls again by itself
+
+_HYBRID_SINCE = 6  # the first strongSwan with additional key exchanges (RFC 9370)
+_MAX_PORT = 65535
+
+
+class InvalidTunnel(ValueError):
+    """A tunnel that can't be, or that an IPsec program can't do; one sentence with host, cause and fix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """Algorithms that go together.
+
+    Attributes:
+        version: of IKE; IKEv1 programs know neither GCM in phase 1 nor elliptic curves.
+        bits: length of the AES key.
+        prf: of SHA-2, in bits; also the integrity of IKEv1.
+        group: of the key exchange, by strongSwan's name.
+        hybrid: a second key exchange, without which a recorder with a quantum computer could read the first (RFC 9370).
+        calls: whether callers offer it. All are answered.
+    """
+
+    version: int
+    bits: int
+    prf: int
+    group: str
+    hybrid: str | None = None
+    calls: bool = True
+
+    @property
+    def ike(self) -> str:
+        """The IKE proposal, as strongSwan writes it."""
+        cipher = f"aes{self.bits}gcm16-prfsha{self.prf}" if self.version > 1 else f"aes{self.bits}-sha{self.prf}"
+        return f"{cipher}-{self._exchange}"
+
+    @property
+    def esp(self) -> str:
+        """The ESP proposal, as strongSwan writes it."""
+        cipher = f"aes{self.bits}gcm16" if self.version > 1 else f"aes{self.bits}-sha{ESP_HASH}"
+        return f"{cipher}-{self._exchange}"
+
+    @property
+    def _exchange(self) -> str:
+        return f"{self.group}-ke1_{self.hybrid}" if self.hybrid else self.group
+
+
+# PF_KEY cuts HMAC-SHA-256 to 96 bits where all others take 128 (RFC 4868): both ends say "established", and each packet
+# of one is dropped by the other. With SHA-512 all agree.
+ESP_HASH = 512
+
+# In order of preference.
+SUITES = (
+    Suite(2, 256, 384, "x25519", hybrid="mlkem768"),
+    Suite(2, 256, 384, "x25519", calls=False),
+    Suite(2, 128, 256, "x25519"),
+    Suite(2, 256, 384, "ecp256"),
+    Suite(1, 256, 256, "modp2048"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Proposals:
+    """What is offered or answered, in order of preference, as strongSwan writes it."""
+
+    ike: tuple[str, ...]
+    esp: tuple[str, ...]
+
+
+def suites(version: int, *, calling: bool, hybrid: bool) -> tuple[Suite, ...]:
+    """Return what fits. A hybrid suite stands before the others: a peer that has none takes one of those."""
+    return tuple(
+        suite
+        for suite in SUITES
+        if suite.version == version and (suite.calls or not calling) and (hybrid or not suite.hybrid)
+    )
+
+
+def proposals(version: int, *, calling: bool, hybrid: bool = False) -> Proposals:
+    """Return the same as texts."""
+    chosen = suites(version, calling=calling, hybrid=hybrid)
+    return Proposals(tuple(suite.ike for suite in chosen), tuple(suite.esp for suite in chosen))
+
+
+def knows_hybrid(version: str, key_exchanges: Iterable[str]) -> bool:
+    """Say whether a charon can do hybrid key exchanges: one word that it doesn't know spoils a whole connection.
+
+    Args:
+        version: of strongSwan, such as "6.0.1".
+        key_exchanges: the names that it lists, such as "ML_KEM_768".
+    """
+    major = version.partition(".")[0]
+    known = {name.lower().replace("_", "") for name in key_exchanges}
+    wanted = {suite.hybrid for suite in SUITES if suite.hybrid}
+    return major.isdecimal() and int(major) >= _HYBRID_SINCE and wanted <= known
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """The own end: the name that the certificate bears, the ULA, the zone's /48, the UDP port of IKE and ESP."""
+
+    identity: str
+    ula: IPv6Address
+    prefix: IPv6Network
+    port: int = TUNNEL_PORT
+
+    def __post_init__(self) -> None:
+        check_identity(self.identity)
+        check_port(self.identity, self.port)
+        if self.ula not in self.prefix:
+            raise InvalidTunnel(f"{self.identity} has {self.ula}, which is not in {self.prefix}: give it one of these")
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A peer: its name, its ULA, and the outer address and port at which it is called (none: it only calls)."""
+
+    identity: str
+    ula: IPv6Address
+    address: IPv4Address | IPv6Address | None = None
+    port: int = TUNNEL_PORT
+
+    def __post_init__(self) -> None:
+        check_identity(self.identity)
+        check_port(self.identity, self.port)
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """A tunnel to one peer, or, without `remote`, the one by which every host with a certificate of the owner comes in.
+
+    `dpd_s`, `idle_s`: seconds; 0 never asks, never closes. `unique`: charon's word on other tunnels to the same peer.
+    """
+
+    local: Local
+    remote: Remote | None
+    proposals: Proposals
+    version: int
+    dpd_s: int
+    idle_s: int = IDLE_S
+    unique: str | None = None
+
+
+def inbound(
+    local: Local, wanted: Proposals | None = None, *, dpd_s: int = ANSWERER_DPD_S, idle_s: int = IDLE_S
+) -> Tunnel:
+    """Return the tunnel for all who call. Both ends may call at once, so nobody's other tunnel is closed for it."""
+    return Tunnel(local, None, wanted or proposals(2, calling=False), 2, dpd_s, idle_s, unique="no")
+
+
+def outbound(local: Local, remote: Remote, *, version: int = 2, hybrid: bool = False) -> Tunnel:
+    """Return the tunnel by which a peer is called: IKEv1 where it has racoon.
+
+    Raises:
+        InvalidTunnel: the peer can't be called.
+    """
+    if remote.address is None:
+        raise InvalidTunnel(f"{remote.identity} can't be called: nothing says where it is; give its address and port")
+    return Tunnel(local, remote, proposals(version, calling=True, hybrid=hybrid), version, CALLER_DPD_S)
+
+
+def check_identity(identity: str) -> None:
+    """Make sure that a name is one: it stands in the files of IPsec programs, where other characters have a meaning."""
+    if not identity or not all(char.isascii() and (char.isalnum() or char in "-._") for char in identity):
+        raise InvalidTunnel(f"{identity!r} is no name of a host: give its name in the zone, such as imac.bob.example")
+
+
+def check_port(identity: str, port: int) -> None:
+    """Make sure that a port is one."""
+    if not 0 < port <= _MAX_PORT:
+        raise InvalidTunnel(f"{identity} has the port {port}: give one from 1 to {_MAX_PORT}")
