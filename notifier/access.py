@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who may be told of which zones: a host's certificate of the owner CA, or its TSIG key, opens that owner's zones.
+"""Who may be told of which zones: a host's TSIG key, or its certificate of the owner CA, opens that owner's zones.
 
-A host counts for as long as BIND has a key for it. So one that was taken out of the zone is locked out here, too, while
-its certificate is good until it expires.
+A host counts for as long as BIND has a key for it, and who came by a key for as long as BIND has that one. So a host
+that was taken out of the zone is locked out here, too, while its certificate is good until it expires.
 """
 
 from __future__ import annotations
 
 import re
-import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 from weakref import WeakKeyDictionary
 
@@ -23,6 +22,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.tls import server_conte
 from .errors import ConfigError
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Sequence
     from pathlib import Path
 
@@ -87,17 +87,23 @@ class Domain:
         """
         certificate, key, authority = (self.directory / name for name in ("cert.pem", "key.pem", "ca.pem"))
         try:
-            return server_context(certificate, key, authority, ALPN, everybody=self.public)
+            # Nobody has to show a certificate: a host's key is as good, and its session takes a third less memory,
+            # since OpenSSL keeps a client's certificate for as long as the session.
+            return server_context(certificate, key, authority, ALPN, everybody=True)
         except OSError as err:
             raise ConfigError(f"certificate, key or CA in {self.directory} can't be read ({err}): {_FIX}") from err
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who a client has proved to be: the host with this label (lower case), of the owner of this zone."""
+    """Who a client has proved to be: the host with this label (lower case), of the owner of this zone.
+
+    `key` is what it has proved that by; None when it was a certificate. Either way it is the same client.
+    """
 
     zone: Name
     label: bytes
+    key: Name | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         """Return the host's name."""
@@ -135,9 +141,6 @@ class Access:
         if self._listening is None:
             self._listening = domains[0].context()
             self._listening.sni_callback = self._choose
-        # OpenSSL takes this setting from where a connection begins, all else from where SNI leads.
-        public = any(domain.public for domain in domains)
-        self._listening.verify_mode = ssl.CERT_OPTIONAL if public else ssl.CERT_REQUIRED
 
     @property
     def context(self) -> ssl.SSLContext:
@@ -145,6 +148,14 @@ class Access:
         if self._listening is None:
             raise ConfigError(f"there is no zone to serve: {_FIX}")
         return self._listening
+
+    def key(self, name: Name) -> dns.tsig.Key | None:
+        """Return the key that a message may be signed with; None when it is nobody's."""
+        return next((keys[name] for keys in self._keys.values() if name in keys), None)
+
+    def server_name(self, zone: Name) -> Name:
+        """Return what this server is called in an owner's zone."""
+        return dns.name.from_text(self._domains[zone].server_name)
 
     @property
     def keyring(self) -> dict[Name, dns.tsig.Key]:
@@ -168,7 +179,8 @@ class Access:
         """Return whose TSIG key it is; None when it is nobody's. Whether the signature is right, is for dnspython."""
         for zone, keys in self._keys.items():
             if key_name in keys:
-                return _holder(key_name, zone)
+                holder = _holder(key_name, zone)
+                return holder and replace(holder, key=key_name)
         return None
 
     def opens(self, client: Client | None) -> frozenset[Name]:
@@ -176,9 +188,14 @@ class Access:
         return frozenset(
             zone
             for domain in self._domains.values()
-            if domain.public or (client and client.zone == domain.zone and client.label in self._labels[domain.zone])
+            if domain.public or (client and client.zone == domain.zone and self._has_key(client))
             for zone in domain.zones
         )
+
+    def _has_key(self, client: Client) -> bool:
+        if client.key is not None:
+            return client.key in self._keys[client.zone]
+        return client.label in self._labels[client.zone]
 
     def _choose(self, session: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
         """Lead a client to the zone whose server it asked for; to the first one when it does not say, or knows none."""

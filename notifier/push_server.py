@@ -9,7 +9,6 @@ import logging
 import random
 import time
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import dns.rdataclass
@@ -20,6 +19,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.names import folded
 from dns.rdatatype import RdataType
 
 from . import push_changes
+from .push_delivery import Delivery, framed
 from .push_session import CLOSE_WITHIN_S, MINUTE_MS, Session
 from .stream import Limits
 from .streams import Streams
@@ -59,29 +59,6 @@ class Topic:
         self.sessions: set[Session] = set()
 
 
-@dataclass(slots=True)
-class _Delivery:
-    """One message, or a few, for many sessions; encoded once, in as many ways as sessions are padded."""
-
-    changes: list[push.Change]
-    sessions: list[Session]
-    next: int = 0
-    encoded: dict[int, bytes] = field(default_factory=dict)
-
-    def send(self, count: int) -> bool:
-        """Serve the next `count` sessions; return whether all are served."""
-        for session in self.sessions[self.next : self.next + count]:
-            if not session.ending:
-                session.send(self.framed(session.block))
-        self.next += count
-        return self.next >= len(self.sessions)
-
-    def framed(self, block: int) -> bytes:
-        if block not in self.encoded:
-            self.encoded[block] = _framed(self.changes, block)
-        return self.encoded[block]
-
-
 class PushServer:
     """The service. All of it runs in one event loop; what a client or a zone causes never awaits anything."""
 
@@ -89,13 +66,13 @@ class PushServer:
 
     def __init__(self, mirror: Mirror, access: Access, limits: config.Limits) -> None:
         self.limits = limits
-        self._mirror = mirror
-        self._access = access
+        self.mirror = mirror
+        self.access = access
         self._streams = Streams(self._make, Limits(streams=limits.sessions + RESERVE, queue=limits.queued_bytes))
         self._topics: dict[tuple[bytes, ...], dict[tuple[int, int], Topic]] = {}
         self._sessions: set[Session] = set()
         self._per_client: dict[Client | None, int] = {}
-        self._deliveries: deque[_Delivery] = deque()
+        self._deliveries: deque[Delivery] = deque()
         self._end_of_changes = mirror.subscribe(self._changed)
         # Encoded first answers: after a restart ten thousand clients ask the same within seconds.
         self._answers: dict[tuple[bytes, ...], dict[tuple[int, int], bytes]] = {}
@@ -111,13 +88,13 @@ class PushServer:
             OSError: the port is taken, or an address is not this host's.
         """
         for address in addresses:
-            self.port = self._streams.listen(address, port, self._access.context)
+            self.port = self._streams.listen(address, port, self.access.context)
         self._sweeping = asyncio.get_running_loop().create_task(self._async_sweep())
 
     def recheck(self) -> None:
         """Judge open sessions again; who may know less now is asked to go (RFC 8490 section 7.2.1)."""
         for session in tuple(self._sessions):
-            zones = self._access.opens(session.client)
+            zones = self.access.opens(session.client)
             if session.zones - zones:
                 session.dismiss(Rcode.NOTAUTH, 0)
             session.zones = zones
@@ -152,12 +129,26 @@ class PushServer:
         }
 
     def opened(self, session: Session, sock: ssl.SSLSocket) -> None:
-        """A client is there; who has no zone to hear of, or is here too often, is not let in."""
-        session.client = client = self._access.identify(sock)
-        session.zones = self._access.opens(client)
-        session.surplus = len(self._sessions) >= self.limits.sessions
+        """A client is there. Without a certificate it is nobody, and has some seconds to introduce itself."""
+        client = self.access.identify(sock)
+        if client or self.access.opens(None):
+            self.admit(session, client)
+        else:
+            self._streams.suspect(session)
+
+    def admit(self, session: Session, client: Client | None) -> None:
+        """It is known who a client is; who has no zone to hear of, or is here too often, is not let in."""
+        if session in self._sessions:
+            self._count(session.client, -1)  # it came as nobody, and has introduced itself
+        elif session.sock is None:
+            return
+        else:
+            self._streams.established(session, session.sock)
+            session.surplus = len(self._sessions) >= self.limits.sessions
+        session.client = client
+        session.zones = self.access.opens(client)
         self._sessions.add(session)
-        count = self._per_client[client] = self._per_client.get(client, 0) + 1
+        count = self._count(client, 1)
         if not session.zones or (client and count > self.limits.sessions_per_address):
             why = "it has too many sessions" if session.zones else "it is no host of a zone of ours"
             _LOGGER.info("%s (%s) is not let in: %s", client or "a client", session.address, why)
@@ -166,14 +157,19 @@ class PushServer:
     def closed(self, session: Session) -> None:
         """A client has gone."""
         self.quiet(session)
-        self._sessions.discard(session)
-        left = self._per_client.get(session.client, 1) - 1
-        if left:
-            self._per_client[session.client] = left
-        else:
-            self._per_client.pop(session.client, None)
+        if session in self._sessions:
+            self._sessions.discard(session)
+            self._count(session.client, -1)
         if not self._sessions:
             self._empty.set()
+
+    def _count(self, client: Client | None, more: int) -> int:
+        count = self._per_client.get(client, 0) + more
+        if count:
+            self._per_client[client] = count
+        else:
+            self._per_client.pop(client, None)
+        return count
 
     def quiet(self, session: Session) -> None:
         """Tell a session nothing more."""
@@ -190,7 +186,7 @@ class PushServer:
 
     def judge(self, session: Session, question: Question) -> Rcode:
         """Return whether the session may subscribe to this (RFC 8765 section 6.2.2)."""
-        zone = self._mirror.zone_of(question.name)
+        zone = self.mirror.zone_of(question.name)
         in_class = question.rdclass in (dns.rdataclass.IN, push.ANY)
         if zone is None or zone not in session.zones or not in_class:
             return Rcode.NOTAUTH
@@ -198,7 +194,7 @@ class PushServer:
             return Rcode.FORMERR
         if len(session.topics) >= self.limits.subscriptions_per_session:
             return Rcode.REFUSED
-        state = self._mirror.state(zone)
+        state = self.mirror.state(zone)
         if session.surplus or state is None or state.serial is None:
             return Rcode.SERVFAIL
         return Rcode.NOERROR
@@ -226,8 +222,8 @@ class PushServer:
         known = self._answers.get(topic.key, {}).get((question.rdtype, block))
         if known is not None:
             return known
-        sets = self._mirror.lookup(question.name, RdataType.make(push.ANY))
-        answer = _framed(push_changes.initial(sets, question.rdtype), block)
+        sets = self.mirror.lookup(question.name, RdataType.make(push.ANY))
+        answer = framed(push_changes.initial(sets, question.rdtype), block)
         self._answered += len(answer)
         if self._answered > ANSWERS:
             self._answers.clear()
@@ -237,9 +233,9 @@ class PushServer:
 
     def reconfirm(self, session: Session, name: Name) -> None:
         """Look whether the primary knows better (RFC 8765 section 6.5): whether its zone is another one than ours."""
-        zone = self._mirror.zone_of(name)
+        zone = self.mirror.zone_of(name)
         if zone is not None and zone in session.zones:
-            self._mirror.check(zone)
+            self.mirror.check(zone)
 
     def _make(self, streams: Streams, sock: ssl.SSLSocket, address: str) -> Stream:
         return Session(streams, sock, address, self)
@@ -255,7 +251,7 @@ class PushServer:
         told: list[list[push.Change]] = []
         hearers: dict[Session, tuple[int, ...]] = {}
         for key, some in by_name.items():
-            left = {int(s.rdtype): len(s.rdatas) for s in self._mirror.lookup(some[0].name, RdataType.make(push.ANY))}
+            left = {int(s.rdtype): len(s.rdatas) for s in self.mirror.lookup(some[0].name, RdataType.make(push.ANY))}
             for topic in self._topics[key].values():
                 notes = push_changes.notifications(topic.question.name, some, left, topic.question.rdtype)
                 if notes:
@@ -269,7 +265,7 @@ class PushServer:
         idle = not self._deliveries
         for indices, sessions in groups.items():
             merged = list(dict.fromkeys(note for index in indices for note in told[index]))
-            self._deliveries.append(_Delivery(merged, sessions))
+            self._deliveries.append(Delivery(merged, sessions))
         self._events += len(hearers)
         if idle and self._deliveries:
             self._deliver()
@@ -298,7 +294,3 @@ class PushServer:
             for session in tuple(self._sessions):
                 if session.overdue(now):
                     session.abort()
-
-
-def _framed(changes: list[push.Change], block: int) -> bytes:
-    return b"".join(len(wire).to_bytes(2, "big") + wire for wire in push.encode_push(changes, block))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.btmm.fleet.plugins.module_utils import dso, push
 from ansible_collections.btmm.fleet.plugins.module_utils.dso import Rcode
 
+from .introduction import introduced
 from .stream import Stream
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 
+QUERY = 0  # the opcode (RFC 1035 section 4.1.1)
 MINUTE_MS = 60_000
 # How long to stay away with what was refused (RFC 8765 section 6.2.2).
 DELAYS_MS = {Rcode.SERVFAIL: MINUTE_MS, Rcode.DSOTYPENI: 60 * MINUTE_MS}
@@ -90,6 +92,8 @@ class Session(Stream):
             # Other messages may travel on a DSO session, but this server is none that answers them.
             if err.response:
                 self.abort()
+            elif err.opcode == QUERY and self.client is None:
+                self._introduce(wire)
             else:
                 self._send(bytes((err.id >> 8, err.id & 0xFF, 0x80 | err.opcode << 3, Rcode.NOTIMP)) + bytes(8))
         except dso.RequestError as err:
@@ -97,6 +101,14 @@ class Session(Stream):
         except dso.FatalError as err:
             _LOGGER.debug("session of %s aborted: %s", self.client or self.address, err)
             self.abort()
+
+    def _introduce(self, wire: bytes) -> None:
+        client, answer = introduced(wire, self._service.access, self._service.mirror)
+        self._send(answer)
+        if client is None:
+            self.close()  # a second try costs a new handshake
+        else:
+            self._service.admit(self, client)
 
     def _handle(self, message: dso.Message) -> None:
         if message.response:

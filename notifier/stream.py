@@ -32,7 +32,7 @@ class Limits:
     """What the connections of one server may take together, and each of them."""
 
     streams: int = 20_000
-    half_open: int = 512  # handshakes at a time; beyond that the oldest gives way
+    half_open: int = 512  # handshakes, and clients that nobody knows, at a time; beyond that the oldest gives way
     half_open_per_address: int = 128
     handshake_s: float = 10.0
     request: int = 4_096  # octets of a message from a client

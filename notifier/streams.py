@@ -94,10 +94,14 @@ class Streams:
         self._loop.remove_writer(sock.fileno())
 
     def established(self, stream: Stream, sock: ssl.SSLSocket) -> None:
-        """The handshake is done."""
-        self._half_open.pop(stream, None)
-        self._uncount(stream)
-        self._loop.add_reader(sock.fileno(), stream.readable)
+        """The handshake is done, or the client that was `suspect` has proved who it is."""
+        if self._half_open.pop(stream, None) is not None:
+            self._uncount(stream)
+            self._loop.add_reader(sock.fileno(), stream.readable)
+
+    def suspect(self, stream: Stream) -> None:
+        """Count a connection as half open again: its client, whom nobody knows yet, must not take others' place."""
+        self._count(stream)
 
     def forget(self, stream: Stream, sock: ssl.SSLSocket) -> None:
         """The stream is about to close."""
@@ -108,6 +112,10 @@ class Streams:
         with contextlib.suppress(ValueError, OSError):
             self._loop.remove_writer(sock.fileno())
             self._loop.remove_reader(sock.fileno())
+
+    def _count(self, stream: Stream) -> None:
+        self._half_open[stream] = time.monotonic() + self.limits.handshake_s
+        self._per_address[stream.address] = self._per_address.get(stream.address, 0) + 1
 
     def _uncount(self, stream: Stream) -> None:
         left = self._per_address.get(stream.address, 1) - 1
@@ -161,6 +169,5 @@ class Streams:
             return
         stream = self._make(self, sock, address)
         self.streams.add(stream)
-        self._half_open[stream] = time.monotonic() + limits.handshake_s
-        self._per_address[address] = self._per_address.get(address, 0) + 1
+        self._count(stream)
         self._loop.add_reader(sock.fileno(), stream.handshake)

@@ -4,13 +4,22 @@
 from __future__ import annotations
 
 import random
+from collections import deque
+from typing import TYPE_CHECKING
 
 from .errors import ZoneServerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Seconds: first wait, factor, cap. A server that is away or busy is tried again soon; what a repeat does not mend (a
 # refused key, a gateway without port mapping) is repeated rarely: only a change of configuration or network helps.
 _SOON = (1.0, 2.0, 60.0)
 _RARELY = (15.0, 3.0, 900.0)
+
+# A network that changes more often than so many times within so many seconds flaps; then the zone is told once it has
+# kept still for so long.
+_FREE, _WITHIN_S, _STILL_S = 4, 3.0, 1.0
 
 
 def is_final(error: Exception) -> bool:
@@ -35,3 +44,20 @@ class Backoff:
         wait = max(min(first * factor**self._failures, cap), getattr(error, "retry_after_s", 0.0))
         self._failures += 1
         return wait * random.uniform(0.75, 1.25)  # noqa: S311 - spread, not secrecy
+
+
+class Pace:
+    """How long to hold an UPDATE back when the network changes: not at all, unless it flaps."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._changes: deque[float] = deque(maxlen=_FREE + 1)
+
+    def change(self) -> None:
+        """Note a change."""
+        self._changes.append(self._clock())
+
+    def hold_s(self) -> float:
+        """Return seconds without a change after which to send; a change in between begins them anew."""
+        flaps = len(self._changes) > _FREE and self._changes[-1] - self._changes[0] < _WITHIN_S
+        return max(0.0, self._changes[-1] + _STILL_S - self._clock()) if flaps else 0.0

@@ -15,7 +15,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.records import Reach
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 
 from . import clock, netlink, uplink
-from .backoff import Backoff, is_final
+from .backoff import Backoff, Pace, is_final
 from .demand import Demand
 from .errors import LinkError, PortMapError, WatcherError, ZoneServerError
 from .follow import Following, PollingFollower
@@ -62,7 +62,7 @@ class Instance:
         self._publisher = Publisher(config, self._client, places.state)
         self._mapper = Mapper(places.shared, self._gateway_changed)
         table = LastKnown(config, places.state)
-        self._asker = Remembered(config, self._client, table, lambda since: status.set(last_known=since))
+        self._asker = Remembered(config, self._client, table, self._served)
         self._locator = Locator(config, self._asker, self._vantage)
         self._rendezvous = Rendezvous(config, self._asker, self._relay_changed)
         self._tunnels = Tunnels(config, self._locator, self._peers_changed, self._rendezvous)
@@ -78,6 +78,7 @@ class Instance:
         self._uplink: Uplink | None = None
         self._mapping: Mapping | None = None
         self._sleeping: asyncio.Task[None] | None = None
+        self._pace = Pace(clock.boottime)
         self._changed_at = 0.0
         self._map_again_at = math.inf
         self._failure: PortMapError | None = None
@@ -227,6 +228,7 @@ class Instance:
     def _start_over(self) -> None:
         """Look at the network again, map, publish; connections of before are not trusted."""
         self._changed_at = asyncio.get_running_loop().time()
+        self._pace.change()
         if self._sleeping is not None:
             self._sleeping.cancel()
             self._sleeping = None
@@ -239,6 +241,15 @@ class Instance:
         self._rendezvous.moved()
         # First of all, and not waiting for the rest: what is in use now, and can be called from here.
         self._tunnels.moved()
+        self._reach_again()
+
+    def _served(self, away_since: str | None) -> None:
+        """Nobody serves the zone since then, or somebody does again: what could not be published then, is at once."""
+        self._status.set(last_known=away_since)
+        if away_since is None and "reach" in self._faults and self._sleeping is None:
+            self._reach_again()
+
+    def _reach_again(self) -> None:
         if self._reaching is not None:
             self._reaching.cancel()
         self._reaching = asyncio.create_task(self._async_reach())
@@ -246,6 +257,7 @@ class Instance:
     async def _async_reach(self) -> None:
         """Map, publish, wait until mapping or lease have to be renewed; on failure wait and try again."""
         backoff = Backoff()
+        await asyncio.sleep(self._pace.hold_s())
         while True:
             try:
                 await self._async_map_and_publish()
@@ -296,6 +308,7 @@ class Instance:
                     await self._async_publish(link)
             except (WatcherError, UpdateError) as err:
                 self._tell("reach", err)
+                self._reach_again()  # it tries until it went well
             else:
                 self.settled.set()
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import dns.message
 import dns.name
 import dns.rdatatype
-from ansible_collections.btmm.fleet.plugins.module_utils import lease
+from ansible_collections.btmm.fleet.plugins.module_utils import json_files, lease
 from ansible_collections.btmm.fleet.plugins.module_utils.names import lease_name
 from ansible_collections.btmm.fleet.plugins.module_utils.policy import EVERYWHERE
 from ansible_collections.btmm.fleet.plugins.module_utils.records import (
@@ -24,7 +24,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.records import (
 )
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError, host_update
 
-from . import clock, state
+from . import clock
 from .errors import ZoneServerError
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class Publisher:
         return tuple(record for record in records if record.name != trace)
 
     def _load(self) -> dict[dns.name.Name, tuple[Record, ...]]:
-        stored = state.read(self._path)
+        stored = json_files.read(self._path)
         if stored.get("host") != self._config.host_name.to_text():
             # Renamed: what the old name left is not this key's to delete, and one refusal would stop the whole message.
             return {}
@@ -166,4 +166,4 @@ class Publisher:
 
     def _save(self, zones: dict[dns.name.Name, tuple[Record, ...]]) -> None:
         texts = {zone.to_text(): [record.to_text() for record in records] for zone, records in zones.items() if records}
-        state.write(self._path, {"host": self._config.host_name.to_text(), "zones": texts})
+        json_files.write(self._path, {"host": self._config.host_name.to_text(), "zones": texts})

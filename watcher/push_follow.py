@@ -39,18 +39,16 @@ def make_client(
     on_changes: Callable[[Sequence[Change]], None],
     on_state: Callable[[Server | None, PushError | None], None],
 ) -> PushClient:
-    """Return a client of the zone's Push servers, with this host's certificate.
+    """Return a client of the zone's Push servers, with this host's key.
 
     Raises:
-        PushError: key or certificate can't be read.
+        PushError: the owner CA can't be read.
     """
-    # The layout of /etc/swanctl, where they have to be for charon.
-    key = config.certificate.parent.parent / "private" / config.certificate.name
     try:
-        context = client_context(config.certificate, key, config.ca, ["dot"])
+        context = client_context(config.ca, ["dot"])
     except OSError as err:
-        raise PushError(f"key, certificate or CA can't be read ({err}): be root, or run the role identity") from err
-    return PushClient(lambda: async_find_servers(config, asker), context, on_changes, on_state)
+        raise PushError(f"the owner CA {config.ca} can't be read ({err}): run the role identity") from err
+    return PushClient(lambda: async_find_servers(config, asker), context, on_changes, on_state, config.key)
 
 
 async def async_find_servers(config: Config, asker: Asker) -> list[Server]:
@@ -98,14 +96,14 @@ class PushFollower:
         """Remember what to do.
 
         Args:
-            config: the zone and this host's certificate.
+            config: the zone and this host's key.
             asker: finds the servers.
             changed: called with the RRset that is another one now.
             otherwise: watches as long as no Push server can be had.
             told: called with the method whenever it is another one.
 
         Raises:
-            PushError: key or certificate can't be read.
+            PushError: the owner CA can't be read.
         """
         self._client = make_client(config, asker, self._on_changes, self._on_state)
         self._changed = changed

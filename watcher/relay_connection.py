@@ -26,7 +26,7 @@ _LOGGER = logging.getLogger(__name__)
 CONNECT_S = 3.0
 ANSWER_S = 3.0  # the relay itself gives up sooner, and says why
 # Seconds after which a token is sent again, while the relay did not see it.
-_REPEATS = (0.0, 0.1, 0.3, 0.8)
+_REPEATS = (0.0, 0.1, 0.3, 0.8, 2.0, 5.0)
 
 
 class Sender(Protocol):

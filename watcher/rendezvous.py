@@ -85,12 +85,13 @@ class Rendezvous:
 
     async def async_stop(self) -> None:
         """Leave the relay. Flows go on as long as the tunnels in them."""
-        if self._forgetting is not None:
-            self._forgetting.cancel()
         if self._running is not None:
             self._running.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._running
+        # Last, since leaving begins to forget: by then another instance publishes this host.
+        if self._forgetting is not None:
+            self._forgetting.cancel()
 
     def moved(self) -> None:
         """Register again at once, from another address."""

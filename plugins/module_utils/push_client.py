@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .dso import DsoError
+from .push_introduction import async_introduce
 from .push_session import Session, rcode_name
 from .push_view import View
+from .update import UpdateError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    import dns.tsig
 
     from .push import Change, Question
 
@@ -50,19 +54,22 @@ class PushClient:
         context: ssl.SSLContext,
         on_changes: Callable[[Sequence[Change]], None],
         on_state: Callable[[Server | None, PushError | None], None] = lambda _server, _error: None,
+        key: dns.tsig.Key | None = None,
     ) -> None:
         """Remember what to do; nothing is opened yet.
 
         Args:
             find_servers: returns the servers, the best first; asked again before each round of attempts.
-            context: shows the host's certificate, and trusts the owner CA.
+            context: trusts the owner CA, and shows a certificate when there is no key.
             on_changes: told of changes; after a loss of the session only of what is different from before.
             on_state: told of a new session once its answers are complete, and of its loss with the reason.
+            key: this host's TSIG key, which tells the server who it is.
         """
         self._find_servers = find_servers
         self._context = context
         self._on_changes = on_changes
         self._on_state = on_state
+        self._key = key
         self._wanted: dict[Question, None] = {}
         self._any_wanted = asyncio.Event()
         self._view = View()
@@ -155,17 +162,29 @@ class PushClient:
         for address in server.addresses:
             try:
                 async with asyncio.timeout(CONNECT_WITHIN_S):
-                    return await asyncio.open_connection(
-                        address, server.port, ssl=self._context, server_hostname=server.name
-                    )
+                    return await self._async_open(server, address)
             except TimeoutError:
                 causes.append("no answer")
             except ssl.SSLCertVerificationError as err:
                 causes.append(f"its certificate is not trusted: {err.verify_message}")
             except OSError as err:
                 causes.append(err.strerror or str(err))
+            except EOFError:
+                causes.append("it closes the connection")
+            except UpdateError as err:
+                raise PushError(str(err)) from err
         why = ", ".join(dict.fromkeys(causes)) or "it has no address"
         raise PushError(f"{server} can't be reached: {why}; see that it runs, and lets us in there")
+
+    async def _async_open(self, server: Server, address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        streams = await asyncio.open_connection(address, server.port, ssl=self._context, server_hostname=server.name)
+        if self._key is not None:
+            try:
+                await async_introduce(streams, server.name, self._key, str(server))
+            except BaseException:
+                streams[1].close()
+                raise
+        return streams
 
     def _told(self, changes: Sequence[Change]) -> None:
         different = self._view.apply(changes, self._wanted)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""TLS of our own servers, which know hosts by their certificates of the owner CA."""
+"""TLS of our own servers, whose certificates, and the hosts', are of the owner CA."""
 
 from __future__ import annotations
 
@@ -36,20 +36,17 @@ def server_context(
     return context
 
 
-def client_context(certificate: Path, key: Path, authority: Path, protocols: Sequence[str]) -> ssl.SSLContext:
-    """Return a context for a host that shows its certificate to a server of ours, over TLS 1.3.
+def client_context(authority: Path, protocols: Sequence[str]) -> ssl.SSLContext:
+    """Return a context for a client of a server of ours, over TLS 1.3.
 
     Args:
-        certificate: the host's own, PEM.
-        key: its key.
         authority: the owner CA, which the server's certificate has to be of.
         protocols: what to offer by ALPN.
 
     Raises:
-        OSError: a file can't be read, or is none of ours (`ssl.SSLError`).
+        OSError: the CA can't be read, or is none (`ssl.SSLError`).
     """
     context = ssl.create_default_context(cafile=str(authority))
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.set_alpn_protocols(list(protocols))
-    context.load_cert_chain(certificate, key)
     return context

@@ -57,7 +57,6 @@ def at_rest(fleet: Fleet, host: str, programs: tuple[str, ...], seconds: float) 
 
 
 def _sample(fleet: Fleet, host: str, program: str) -> dict[str, float]:
-    sample: dict[str, float] = json.loads(
-        fleet.on(host, "python3", "-c", _SAMPLE, f"^([^ ]*/)?(python3 [^ ]*/)?{program}")
-    )
+    pattern = f"^([^ ]*python3 .*/)?([^ ]*/)?{program}"
+    sample: dict[str, float] = json.loads(fleet.on(host, "python3", "-c", _SAMPLE, pattern))
     return sample

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import dns.name
 import dns.update
+from ansible_collections.btmm.fleet.plugins.module_utils import names
 
 from notifier.config import Limits
 from notifier.mirror import Mirror
@@ -25,7 +26,7 @@ from notifier.upstream import Primary
 from tests.bench import raw_notify
 from tests.bench.report import report
 from tests.certificates import Owner
-from tests.named import ADDRESS, Named, free_port, serving, version
+from tests.named import ADDRESS, SECRET, Named, free_port, serving, version
 from tests.notifier import REVERSE, SERVER_NAME, ZONE, Notifier, notifying
 
 if TYPE_CHECKING:
@@ -71,15 +72,16 @@ def change(named: Named, number: int) -> float:
 @contextlib.contextmanager
 def subscribed(notifier: Notifier, protocol: str, count: int) -> Iterator[subprocess.Popen[str]]:
     """Have subscribers in a process on the other core."""
-    shown = notifier.host()
+    secret = notifier.directory / "imac.secret"
+    secret.write_text(SECRET)
     command = ["taskset", "-c", CLIENT_CORE, sys.executable, "-m", SUBSCRIBERS[protocol]]
     options = {
         "address": ADDRESS,
         "port": getattr(notifier.ports, protocol),
         "server-name": SERVER_NAME,
-        "ca": shown.ca,
-        "certificate": shown.certificate,
-        "key": shown.key,
+        "ca": notifier.owner.ca,
+        "key-name": names.tsig_key_name("imac", ZONE),
+        "secret": secret,
         "name": SSH,
         "type": "PTR",
         "count": count,

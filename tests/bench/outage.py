@@ -34,11 +34,11 @@ while True:
 # On a host: sends an octet five times a second on one connection until its input ends; tells how often it had to
 # connect again, and whether all octets of the last connection came.
 _SEND = """
-import json, select, socket, sys
+import json, os, select, socket, sys
 def connect():
     return socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=float(sys.argv[3]))
 stream, sent, broken = connect(), 0, 0
-print("connected", flush=True)
+print(os.getpid(), flush=True)
 while not select.select([sys.stdin], [], [], 0.2)[0]:
     try:
         stream.sendall(b"x")
@@ -105,9 +105,20 @@ def pings(fleet: Fleet, source: str, address: str) -> Iterator[Pings]:
 class Stream:
     """A TCP connection that is used all the time."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
+    def __init__(self, fleet: Fleet, source: str, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        self._fleet, self._source, self._process = fleet, source, process
+        self._pid = process.stdout.readline().strip()
         self.broken = 0
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Send nothing while the block runs: each packet would open a tunnel."""
+        self._fleet.on(self._source, "kill", "-STOP", self._pid)
+        try:
+            yield
+        finally:
+            self._fleet.on(self._source, "kill", "-CONT", self._pid)
 
     def end(self) -> None:
         """End it; afterwards `broken` is how often it broke."""
@@ -127,9 +138,7 @@ def stream(fleet: Fleet, source: str, target: str, address: str) -> Iterator[Str
             with subprocess.Popen(
                 send, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=fleet.environment
             ) as sender:
-                assert sender.stdout is not None
-                assert sender.stdout.readline() == "connected\n"
-                held = Stream(sender)
+                held = Stream(fleet, source, sender)
                 try:
                     yield held
                     held.end()

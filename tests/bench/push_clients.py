@@ -14,10 +14,13 @@ import select
 import socket
 import ssl
 import time
+from pathlib import Path
 
 import dns.name
 import dns.rdatatype
+import dns.tsig
 from ansible_collections.btmm.fleet.plugins.module_utils import dso, push
+from ansible_collections.btmm.fleet.plugins.module_utils.push_introduction import introduction
 
 AT_ONCE = 24  # handshakes
 CONNECT_S, EVENT_S = 120.0, 20.0
@@ -32,11 +35,11 @@ class Crowd:
         self._name = arguments.server_name
         self._context = ssl.create_default_context(cafile=arguments.ca)
         self._context.minimum_version = ssl.TLSVersion.TLSv1_3
-        self._context.load_cert_chain(arguments.certificate, arguments.key)
         self._context.set_alpn_protocols(["dot"])
         question = push.Question(dns.name.from_text(arguments.name), dns.rdatatype.from_text(arguments.type))
         first = dso.encode([dso.keepalive(dso.Keepalive(30_000, 3_600_000))], number=1)
         second = dso.encode([push.subscribe(question)], number=2)
+        self._key = dns.tsig.Key(arguments.key_name, Path(arguments.secret).read_text(), "hmac-sha256")
         self._hello = b"".join(len(wire).to_bytes(2, "big") + wire for wire in (first, second))
         self._poll = select.epoll()
         self._sockets: dict[int, ssl.SSLSocket] = {}
@@ -79,12 +82,17 @@ class Crowd:
             self._sockets[number].do_handshake()
         except ssl.SSLWantReadError:
             return False
-        self._sockets[number].send(self._hello)
+        # Who we are, as the watcher tells; each session anew. The answers are not waited for one by one.
+        self._sockets[number].send(introduction(self._name, self._key).to_wire(prepend_length=True) + self._hello)
         return True
 
     def _responses(self, number: int) -> bool:
         """Read, and return whether the subscription is confirmed now."""
         for wire in self._messages(number):
+            if wire[2] >> 3 & 0xF != dso.OPCODE:
+                if wire[3] & 0xF:
+                    raise SystemExit(f"the key is refused with RCODE {wire[3] & 0xF}")
+                continue
             message = dso.parse(wire)
             if message.id == 2:
                 if message.rcode:
@@ -130,7 +138,7 @@ class Crowd:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    for name in ("--address", "--server-name", "--ca", "--certificate", "--key", "--name", "--type"):
+    for name in ("--address", "--server-name", "--ca", "--key-name", "--secret", "--name", "--type"):
         parser.add_argument(name, required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--count", type=int, required=True)

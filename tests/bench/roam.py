@@ -105,7 +105,8 @@ def measure(overlay: Overlay, fleet: Fleet, moves: Moves, count: int) -> Measure
         for case, (source, initiator) in CASES.items():
             moves.home()
             time.sleep(CALM_S)
-            overlay.connect(initiator, OTHER[initiator])
+            with stream.paused():
+                overlay.connect(initiator, OTHER[initiator])
             act = moves.reboot if case == "NAT reboots" else moves.plug
             outages = measured.cases[case] = Outages()
             with outage.pings(fleet, source, overlay.address(OTHER[source])) as pings:

@@ -41,14 +41,11 @@ def status(fleet: Fleet, host: str) -> dict[str, object]:
 
 
 def outer(fleet: Fleet, host: str) -> set[str]:
-    """Outer IPv4 addresses of a host in the zone."""
-    records = proof.zone_records(fleet)
-    targets = {
-        rdata.split()[-1]
-        for name, kind, rdata in records
-        if (name, kind) == (f"_autotunnel._udp.{host}.{ZONE}.", "SRV")
-    }
-    return {rdata for name, kind, rdata in records if kind == "A" and name in targets}
+    """Outer IPv4 addresses of a host in the zone, at which it is reached directly."""
+    records, name = proof.zone_records(fleet), f"_autotunnel._udp.{host}.{ZONE}."
+    ways = [rdata.split() for owner, kind, rdata in records if (owner, kind) == (name, "SRV")]
+    targets = {target for priority, _, _, target in ways if priority == "10"}
+    return {rdata for owner, kind, rdata in records if kind == "A" and owner in targets}
 
 
 def log(fleet: Fleet, host: str, unit: str, since: str) -> str:

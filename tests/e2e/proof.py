@@ -66,11 +66,14 @@ def mapped_port(fleet: Fleet, host: str) -> int:
 def drop_tunnels(fleet: Fleet, *hosts: str) -> None:
     """Take all tunnels of these hosts down, so that the next connection has to build one."""
     script = (
-        "for number in $(swanctl --list-sas | sed -n 's/^[^ ].*: #\\([0-9]*\\),.*/\\1/p'); do\n"
+        "for _ in {1..20}; do\n"
+        "  for number in $(swanctl --list-sas | sed -n 's/^[^ ].*: #\\([0-9]*\\),.*/\\1/p'); do\n"
         # The other end may have ended it just now.
-        "  swanctl --terminate --ike-id $number --force >/dev/null || true\n"
-        "done\n"
-        "! swanctl --list-sas | grep ."
+        "    swanctl --terminate --ike-id $number --force >/dev/null || true\n"
+        "  done\n"
+        # Or it begins one just now, since it follows a move of this host.
+        "  swanctl --list-sas | grep -q . || exit 0; sleep 0.2\n"
+        "done; swanctl --list-sas; exit 1"
     )
     for host in hosts:
         fleet.shell(host, script)

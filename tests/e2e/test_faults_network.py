@@ -41,7 +41,7 @@ def test_behind_a_gateway_that_maps_nothing_a_host_says_so_and_still_reaches_oth
         fleet.on("imac", "systemctl", "restart", WATCHER)
         told = fleet.shell("imac", "btmm wait --timeout 12 2>&1 || true; btmm status || true", timeout=40)
         assert re.search(r"192\.168\.10\.1\b", told), told
-        assert faults.outer(fleet, "imac") <= {"203.0.113.10"}, "an address is published that leads nowhere"
+        assert not faults.outer(fleet, "imac"), "an address is published that leads nowhere"
         proof.fetch(fleet, "imac", "mini")
         proof.fetch(fleet, "imac", "macbook")
     finally:
@@ -52,7 +52,7 @@ def test_behind_a_gateway_that_maps_nothing_a_host_says_so_and_still_reaches_oth
 
 
 def test_without_the_zone_host_names_and_tunnels_go_on_and_what_changed_is_published_after(fleet: Fleet) -> None:
-    for client, server in (("macbook", "imac"), ("imac", "mini")):
+    for client, server in (("macbook", "imac"), ("imac", "mini"), ("macbook", "mini")):
         proof.fetch(fleet, client, server)  # what was known once is what is left
     ended = time.monotonic() + OUTAGE_S
     fleet.lab("unplug", "zone")
@@ -64,11 +64,11 @@ def test_without_the_zone_host_names_and_tunnels_go_on_and_what_changed_is_publi
         while (left := ended - time.monotonic()) > 0:
             time.sleep(min(left, 30))
             proof.fetch(fleet, "macbook", "mini")
+        fleet.lab("plug", "zone", "wan")
+        moved = {"203.0.113.102"}
+        faults.seconds_until(lambda: faults.outer(fleet, "imac") == moved, 10, "imac published its move")
     finally:
         fleet.lab("plug", "zone", "wan")
-    try:
-        faults.seconds_until(lambda: faults.outer(fleet, "imac") == {"203.0.113.102"}, 10, "imac published its move")
-    finally:
         fleet.lab("plug", "imac", "home")
     faults.whole(fleet)
 

@@ -12,24 +12,26 @@ from tests.e2e import nat_grid
 from tests.e2e.fleet import Fleet
 from tests.e2e.nat_grid import DOCUMENT, Grid
 
-# D: must be direct, over IPv4 or IPv6. Z: has to go by the zone host, which mediates or relays. Rows: left, who asks.
-# Nobody but mapped and public hosts can be called, so left's own network matters only where the families differ.
+# 6, 4: direct over IPv6, over IPv4. M: mediated by the zone host, then without it. R: relayed by it.
+# Rows: left, who asks. Where 4 is expected M may be seen: right has just moved, and was mediated until it was mapped.
+# Who is public or mapped can be called by everybody. Mediation takes a NAT at either end that keeps the port; of both
+# families only the zone host and public hosts are.
 EXPECTED = """
         none mapped cone random double cgnat six
-none    D    D      Z    Z      Z      Z     D
-mapped  D    D      Z    Z      Z      Z     Z
-cone    D    D      Z    Z      Z      Z     Z
-random  D    D      Z    Z      Z      Z     Z
-double  D    D      Z    Z      Z      Z     Z
-cgnat   D    D      Z    Z      Z      Z     Z
-six     D    Z      Z    Z      Z      Z     D
+none    6    4      M    R      M      R     6
+mapped  4    4      M    R      M      R     R
+cone    4    4      M    R      M      R     R
+random  4    4      R    R      R      R     R
+double  4    4      M    R      M      R     R
+cgnat   4    4      R    R      R      R     R
+six     6    R      R    R      R      R     6
 """
-LETTERS = {"direct": "D", "mediated": "Z", "relayed": "Z"}
+RUNGS = {"6": "direct6", "4": "direct", "M": "mediated", "R": "relayed"}
 
 
 def expected() -> dict[tuple[str, str], str]:
     head, *rows = (line.split() for line in EXPECTED.strip().splitlines())
-    return {(row[0], right): letter for row in rows for right, letter in zip(head, row[1:], strict=True)}
+    return {(row[0], right): RUNGS[letter] for row in rows for right, letter in zip(head, row[1:], strict=True)}
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +43,9 @@ def grid() -> Iterator[Grid]:
         fleet.lab("--topology", "lab/topologies/nat-grid.toml", "up", timeout=180)
         run = fleet.playbook("site.yml")
         assert run.code == 0, run.output
-        found = nat_grid.walk(fleet)
+        found = nat_grid.walk(fleet, expected())
         text = nat_grid.document(found)
-        if (
-            os.environ.get("BTMM_DOCS")
-            or not DOCUMENT.exists()
-            or nat_grid.ways(DOCUMENT.read_text()) != nat_grid.ways(text)
-        ):
+        if os.environ.get("BTMM_DOCS"):
             DOCUMENT.write_text(text)
         yield found
     finally:
@@ -61,6 +59,6 @@ def test_the_table_names_every_pair() -> None:
 
 @pytest.mark.parametrize(("left", "right"), expected())
 def test_each_pair_connects_by_the_best_way_it_can(grid: Grid, left: str, right: str) -> None:
-    outcome = grid[left, right]
-    assert outcome.rung, f"{left} to {right}: {outcome}"
-    assert LETTERS[outcome.rung] == expected()[left, right], f"{left} to {right}: {outcome}"
+    outcome, best = grid[left, right], expected()[left, right]
+    wanted = {best, "mediated"} if best == "direct" else {best}
+    assert outcome.rung in wanted, f"{left} to {right}: {outcome}"

@@ -11,9 +11,8 @@ import secrets
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from ansible_collections.btmm.fleet.plugins.module_utils import pcp
+from ansible_collections.btmm.fleet.plugins.module_utils import json_files, pcp
 
-from .. import state
 from .mapping import TUNNEL_PORT, Method
 
 if TYPE_CHECKING:
@@ -123,7 +122,7 @@ class Store:
 
     def _read(self) -> dict[str, Memory]:
         """Each gateway, the one of the last grant last; what is damaged is left out."""
-        gateways = state.read(self._path).get("gateways")
+        gateways = json_files.read(self._path).get("gateways")
         known = gateways.items() if isinstance(gateways, dict) else ()
         return {address: memory for address, value in known if (memory := _memory(value)) is not None}
 
@@ -131,7 +130,7 @@ class Store:
         gateways.pop(address, None)
         gateways[address] = memory
         recent = list(gateways.items())[-_REMEMBERED:]
-        state.write(self._path, {"gateways": {name: asdict(value) for name, value in recent}})
+        json_files.write(self._path, {"gateways": {name: asdict(value) for name, value in recent}})
 
 
 def _memory(value: Any) -> Memory | None:  # noqa: ANN401 - JSON

@@ -100,13 +100,20 @@ async def test_a_host_opens_its_owners_zones_and_no_others(place: Place) -> None
             assert place.access.opens(client) == place.zones(name)
 
 
-async def test_who_shows_no_certificate_of_the_owner_is_not_let_in(place: Place) -> None:
+async def test_who_shows_another_owners_certificate_is_not_let_in(place: Place) -> None:
     bob, eve = place.owners["bob"], place.owners["eve"]
     async with serving(place.access) as (port, clients):
-        for own in (None, eve.host()):
-            with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
-                await async_call(port, bob, own)
+        with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
+            await async_call(port, bob, eve.host())
         assert clients.empty()
+
+
+async def test_who_shows_no_certificate_is_nobody_and_opens_nothing(place: Place) -> None:
+    async with serving(place.access) as (port, clients):
+        await async_call(port, place.owners["bob"], None)
+        client = await clients.get()
+        assert client is None
+        assert place.access.opens(client) == frozenset()
 
 
 async def test_a_host_that_left_is_locked_out_though_its_certificate_is_good(place: Place) -> None:
@@ -171,6 +178,19 @@ def test_a_replaced_key_is_the_same_hosts(place: Place) -> None:
         assert str(place.access.identify_key(dns.name.from_text(name, domain.zone))) == "imac.bob.members.example"
     newest = [str(key.name).partition(".")[0] for key in domain.keys_of("imac")]
     assert newest == ["g10", "g2", "imac"]
+
+
+def test_who_came_by_a_replaced_key_may_stay_until_that_one_goes(place: Place) -> None:
+    domain = place.domains["bob"]
+    first = place.access.identify_key(dns.name.from_text("imac.bob.members.example."))
+    by_certificate = Client(domain.zone, b"imac")
+    for old, opens in (((0, SECRET),), place.zones("bob")), ((), frozenset()):
+        entries = {"imac": Entry(SECRET, (), generation=1, old=old)}
+        (domain.directory / "keys.conf").write_text(keys_conf(domain.zone, entries))
+        place.update()
+        assert place.access.opens(first) == opens
+        assert place.access.opens(by_certificate) == place.zones("bob")
+    assert first == by_certificate  # so that its sessions are counted together
 
 
 @pytest.mark.parametrize("name", ["keys.conf", "cert.pem", "key.pem", "ca.pem"])

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.btmm.fleet.plugins.module_utils import update
 
-from watcher.backoff import Backoff, is_final
+from watcher.backoff import Backoff, Pace, is_final
 from watcher.errors import PortMapError, ZoneServerError
 
 
@@ -40,3 +40,36 @@ def test_waits_grow_and_are_spread(error: Exception, waits: list[float]) -> None
 def test_what_a_gateway_asks_for_is_kept() -> None:
     assert 0.75 * 1800 <= Backoff().next(PortMapError("no", retry_after_s=1800)) <= 1.25 * 1800
     assert Backoff().next(PortMapError("no", retry_after_s=1)) >= 0.75 * 15
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_move_now_and_then_is_never_held_back() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    for _ in range(20):
+        pace.change()
+        assert pace.hold_s() == 0.0
+        clock.now += 1.0
+
+
+def test_a_network_that_flaps_is_told_once_it_keeps_still() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    held = []
+    for _ in range(50):
+        pace.change()
+        held.append(pace.hold_s())
+        clock.now += 0.2
+    assert held == [0.0] * 4 + [1.0] * 46
+    clock.now += 0.5
+    assert pace.hold_s() == pytest.approx(0.3)
+    clock.now += 10
+    assert pace.hold_s() == 0.0
+    pace.change()
+    assert pace.hold_s() == 0.0

@@ -245,6 +245,15 @@ async def test_a_relay_that_is_gone_for_long_is_no_longer_published(
     await site.async_start()
 
 
+async def test_a_host_that_left_on_its_own_says_nothing_more(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rendezvous, "KEPT_S", 0.1)
+    host = await site.host("imac")
+    host.changed.clear()
+    await host.rendezvous.async_stop()
+    await asyncio.sleep(0.3)
+    assert not host.changed.is_set()
+
+
 async def test_relays_are_found_best_first_and_ipv4_before_ipv6() -> None:
     zone = Zone(
         f"_autotunnel-relay._tcp.{ZONE}. 60 IN SRV 10 0 4601 far.{ZONE}.",
