@@ -19,8 +19,9 @@ INNER_MTU = 1280  # octets that any IPv6 path takes (RFC 8200 section 5), whatev
 IDLE_S = 600  # a tunnel without traffic for so long is closed (RFC 6281 section 7.1: tunnels come and go on demand)
 CALLER_DPD_S = 30  # silence after which a peer is asked whether it lives, by who called it,
 ANSWERER_DPD_S = 120  # and by who was called: longer, since a host that moves calls again by itself
+START = ("none", "trap", "start")  # when charon makes a tunnel by itself: never, for the first packet, at once
 
-_HYBRID_SINCE = 6  # the first strongSwan with additional key exchanges (RFC 9370)
+HEADING = "# Written by Ansible (btmm.fleet)."
 _MAX_PORT = 65535
 
 
@@ -102,19 +103,6 @@ def proposals(version: int, *, calling: bool, hybrid: bool = False) -> Proposals
     return Proposals(tuple(suite.ike for suite in chosen), tuple(suite.esp for suite in chosen))
 
 
-def knows_hybrid(version: str, key_exchanges: Iterable[str]) -> bool:
-    """Say whether a charon can do hybrid key exchanges: one word that it doesn't know spoils a whole connection.
-
-    Args:
-        version: of strongSwan, such as "6.0.1".
-        key_exchanges: the names that it lists, such as "ML_KEM_768".
-    """
-    major = version.partition(".")[0]
-    known = {name.lower().replace("_", "") for name in key_exchanges}
-    wanted = {suite.hybrid for suite in SUITES if suite.hybrid}
-    return major.isdecimal() and int(major) >= _HYBRID_SINCE and wanted <= known
-
-
 @dataclass(frozen=True, slots=True)
 class Local:
     """The own end: the name that the certificate bears, the ULA, the zone's /48, the UDP port of IKE and ESP."""
@@ -146,10 +134,24 @@ class Remote:
 
 
 @dataclass(frozen=True, slots=True)
+class Outer:
+    """UDP ports of IKE at both ends, and whether ESP goes in UDP, too."""
+
+    local: int
+    remote: int
+    encapsulated: bool
+
+
+# Over IPv6 racoon can neither take ESP out of UDP nor leave port 500, and charon must have that open then.
+RACOON6 = Outer(500, 500, encapsulated=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Tunnel:
     """A tunnel to one peer, or, without `remote`, the one by which every host with a certificate of the owner comes in.
 
     `dpd_s`, `idle_s`: seconds; 0 never asks, never closes. `unique`: charon's word on other tunnels to the same peer.
+    `start`: one of `START`.
     """
 
     local: Local
@@ -159,16 +161,23 @@ class Tunnel:
     dpd_s: int
     idle_s: int = IDLE_S
     unique: str | None = None
+    start: str = "none"
+
+    @property
+    def outer(self) -> Outer:
+        """How its packets look from outside."""
+        address = self.remote.address if self.remote is not None else None
+        if self.version == 1 and address is not None and address.version == 6:
+            return RACOON6
+        return Outer(self.local.port, self.remote.port if self.remote is not None else TUNNEL_PORT, encapsulated=True)
 
 
-def inbound(
-    local: Local, wanted: Proposals | None = None, *, dpd_s: int = ANSWERER_DPD_S, idle_s: int = IDLE_S
-) -> Tunnel:
+def inbound(local: Local, wanted: Proposals, *, dpd_s: int = ANSWERER_DPD_S, idle_s: int = IDLE_S) -> Tunnel:
     """Return the tunnel for all who call. Both ends may call at once, so nobody's other tunnel is closed for it."""
-    return Tunnel(local, None, wanted or proposals(2, calling=False), 2, dpd_s, idle_s, unique="no")
+    return Tunnel(local, None, wanted, 2, dpd_s, idle_s, unique="no")
 
 
-def outbound(local: Local, remote: Remote, *, version: int = 2, hybrid: bool = False) -> Tunnel:
+def outbound(local: Local, remote: Remote, *, version: int = 2, hybrid: bool = False, start: str = "none") -> Tunnel:
     """Return the tunnel by which a peer is called: IKEv1 where it has racoon.
 
     Raises:
@@ -176,7 +185,32 @@ def outbound(local: Local, remote: Remote, *, version: int = 2, hybrid: bool = F
     """
     if remote.address is None:
         raise InvalidTunnel(f"{remote.identity} can't be called: nothing says where it is; give its address and port")
-    return Tunnel(local, remote, proposals(version, calling=True, hybrid=hybrid), version, CALLER_DPD_S)
+    wanted = proposals(version, calling=True, hybrid=hybrid)
+    return Tunnel(local, remote, wanted, version, CALLER_DPD_S, start=start)
+
+
+def answering(local: Local, remote: Remote) -> Tunnel:
+    """Return the tunnel by which a peer comes in whom `inbound` does not serve: one with racoon, so IKEv1."""
+    return Tunnel(local, remote, proposals(1, calling=False), 1, ANSWERER_DPD_S, unique="no")
+
+
+def check_peers(local: Local, peers: Iterable[Remote]) -> None:
+    """Make sure that no two hosts are one: of two with the same name or addresses a program would take either.
+
+    Raises:
+        InvalidTunnel: two have a name, a ULA or an outer address with its port in common.
+    """
+    seen: dict[object, str] = {local.identity: local.identity, local.ula: local.identity}
+    for peer in peers:
+        outer = (peer.address, peer.port) if peer.address is not None else None
+        for key in (peer.identity, peer.ula, outer):
+            if key in seen:
+                what = " port ".join(str(part) for part in key) if isinstance(key, tuple) else key
+                raise InvalidTunnel(f"{peer.identity} and {seen[key]} both have {what}: name each host once")
+            if key is not None:
+                seen[key] = peer.identity
+        if peer.ula not in local.prefix:
+            raise InvalidTunnel(f"{peer.identity} has {peer.ula}, which is not in {local.prefix}: correct its ULA")
 
 
 def check_identity(identity: str) -> None:

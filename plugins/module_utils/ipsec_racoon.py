@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
-from .ipsec import CALLER_DPD_S, ESP_HASH, InvalidTunnel, check_identity, suites
+from .ipsec import CALLER_DPD_S, ESP_HASH, HEADING, RACOON6, InvalidTunnel, check_identity, check_peers, suites
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from .ipsec import Local, Remote
 
 _KEEPALIVE_S = 20  # NATs forget UDP bindings after 30 s and more (RFC 3948 section 4)
-_IKE_PORT = 500  # over IPv6, where racoon can't float to 4500
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +57,20 @@ def configuration(site: Site, peers: Sequence[Remote]) -> str:
     """Return racoon.conf.
 
     Raises:
-        InvalidTunnel: racoon on this system can't carry the traffic of a peer.
+        InvalidTunnel: racoon on this system can't carry the traffic of a peer, or would mix up two of them.
     """
+    check_peers(site.local, peers)
     for peer in peers:
         _outer_for(site, peer)
     blocks = [
-        "# Written by Ansible (module tunnel_config).",
+        HEADING,
         f'path certificate "{site.directory}";',
         _block("listen", [*(_listening(site, address) for address in _used(site)), "strict_address"]),
         _block("timer", [f"natt_keepalive {_KEEPALIVE_S} sec"]),
     ]
     for peer in peers:
         if peer.address is not None:
-            port = peer.port if peer.address.version == 4 else _IKE_PORT
+            port = peer.port if peer.address.version == 4 else RACOON6.remote
             blocks.append(_remote(site, f"{peer.address} [{port}]", [peer], natt=peer.address.version == 4))
     if peers:
         natt = any(address.version == 4 for address in _used(site))
@@ -79,13 +79,14 @@ def configuration(site: Site, peers: Sequence[Remote]) -> str:
     return "\n".join(blocks) + "\n"
 
 
-def policies(site: Site, peers: Iterable[Remote]) -> str:
+def policies(site: Site, peers: Sequence[Remote]) -> str:
     """Return what setkey is to add, for the peers that are called. For those that call, racoon makes the policies.
 
     Raises:
-        InvalidTunnel: racoon on this system can't carry the traffic of a peer.
+        InvalidTunnel: as `configuration`.
     """
-    lines = ["# Written by Ansible (module tunnel_config)."]
+    check_peers(site.local, peers)
+    lines = [HEADING]
     for peer in peers:
         own = _outer_for(site, peer)
         if peer.address is None:
@@ -95,18 +96,18 @@ def policies(site: Site, peers: Iterable[Remote]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def removal(site: Site, peers: Iterable[Remote]) -> str:
-    """Return what setkey is to delete, so that nothing of `policies` stays."""
-    lines = [
-        f"spddelete {selector} any -P {direction};"
-        for peer in peers
-        if peer.address is not None
-        for selector, direction, _ in _directions(site, peer, peer.address)
-    ]
-    return "".join(f"{line}\n" for line in lines)
+def difference(before: str, after: str) -> str:
+    """Return what setkey is to do so that the policies of one file take the place of another's; all others stay.
+
+    A policy that is in both is not touched, since its associations would go with it.
+    """
+    old, new = ([line for line in text.splitlines() if line.startswith("spdadd ")] for text in (before, after))
+    gone = [line for line in old if line not in new]
+    deleted = [f"{line.replace('spdadd', 'spddelete', 1).partition(' ipsec ')[0]};" for line in gone]
+    return "".join(f"{line}\n" for line in (*deleted, *(line for line in new if line not in old)))
 
 
-def _directions(site: Site, peer: Remote, own: object) -> tuple[tuple[str, str, str], ...]:
+def _directions(site: Site, peer: Remote, own: IPv4Address | IPv6Address) -> tuple[tuple[str, str, str], ...]:
     here, there = f"{site.local.ula}/128", f"{peer.ula}/128"
     return (
         (f"{here} {there}", "out", f"{own}-{peer.address}"),
@@ -144,7 +145,7 @@ def _listening(site: Site, address: IPv4Address | IPv6Address) -> str:
     # non-ESP marker, and gets no answer.
     if address.version == 4:
         return f"isakmp_natt {address} [{site.local.port}]"
-    return f"isakmp {address} [{_IKE_PORT}]"
+    return f"isakmp {address} [{RACOON6.remote}]"
 
 
 def _remote(site: Site, index: str, peers: Sequence[Remote], *, natt: bool, answers: Sequence[str] = ()) -> str:

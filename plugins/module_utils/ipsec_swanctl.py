@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, TypeVar
 
-from .ipsec import InvalidTunnel
+from .ipsec import HEADING, InvalidTunnel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ def connection(name: str, tunnel: Tunnel, certificate: Credential, authority: Cr
         certificate: the host's own; vici takes its content, swanctl.conf the name of its file.
         authority: the owner CA's certificate, likewise.
     """
-    local, remote = tunnel.local, tunnel.remote
+    local, remote, outer = tunnel.local, tunnel.remote, tunnel.outer
     peer: dict[str, Value] = {"auth": "pubkey", "cacerts": [authority]}
     if remote is not None:
         peer["id"] = remote.identity
@@ -38,8 +38,8 @@ def connection(name: str, tunnel: Tunnel, certificate: Credential, authority: Cr
         "version": str(tunnel.version),
         "remote_addrs": [str(remote.address) if remote is not None and remote.address is not None else "%any"],
         # From 500 to another port the non-ESP marker would be missing, and the peer would never answer.
-        "local_port": str(local.port),
-        "encap": "yes",
+        "local_port": str(outer.local),
+        "encap": "yes" if outer.encapsulated else "no",
         "mobike": "yes",
         "dpd_delay": f"{tunnel.dpd_s}s",
         "proposals": list(tunnel.proposals.ike),
@@ -52,35 +52,35 @@ def connection(name: str, tunnel: Tunnel, certificate: Credential, authority: Cr
                 # Who calls gets no more of the /48 than its certificate's address block has (RFC 3779).
                 "remote_ts": [f"{remote.ula}/128" if remote is not None else str(local.prefix)],
                 "esp_proposals": list(tunnel.proposals.esp),
-                "start_action": "none",
+                "start_action": tunnel.start,
                 "dpd_action": "clear",
                 "inactivity": f"{tunnel.idle_s}s",
             }
         },
     }
     if remote is not None and remote.address is not None:
-        found["remote_port"] = str(remote.port)
+        found["remote_port"] = str(outer.remote)
     if tunnel.unique is not None:
         found["unique"] = tunnel.unique
     return found
 
 
-def text(name: str, tunnel: Tunnel, certificate: str, authority: str) -> str:
-    """Return the tunnel as a file for /etc/swanctl/conf.d.
+def text(tunnels: Mapping[str, Tunnel], certificate: str, authority: str) -> str:
+    """Return tunnels as a file for /etc/swanctl/conf.d.
 
     Args:
-        name: of the connection and its child.
-        tunnel: the description.
+        tunnels: by the names of their connections.
         certificate: file of the host's own, below x509.
         authority: file of the owner CA's certificate, below x509ca.
 
     Raises:
-        InvalidTunnel: the name can't be a section's.
+        InvalidTunnel: a name can't be a section's, or a value none of swanctl.conf.
     """
-    if not _NAME.fullmatch(name):
-        raise InvalidTunnel(f"{name!r} can't be a connection's name in swanctl.conf: take letters, digits, - and _")
-    content = {"connections": {name: connection(name, tunnel, certificate, authority)}}
-    return "# Written by Ansible (module tunnel_config).\n" + "\n".join(_lines(content, "")) + "\n"
+    for name in tunnels:
+        if not _NAME.fullmatch(name):
+            raise InvalidTunnel(f"{name!r} can't be a connection's name in swanctl.conf: take letters, digits, - and _")
+    sections = {name: connection(name, tunnel, certificate, authority) for name, tunnel in tunnels.items()}
+    return f"{HEADING}\n" + "\n".join(_lines({"connections": sections}, "")) + "\n"
 
 
 def _lines(content: Mapping[str, Value], indent: str) -> list[str]:
@@ -98,5 +98,7 @@ def _lines(content: Mapping[str, Value], indent: str) -> list[str]:
 def _quoted(value: str) -> str:
     if all(_PLAIN.fullmatch(part) for part in value.split(",")):
         return value
+    if not value.isprintable():
+        raise InvalidTunnel(f"{value!r} can't stand in swanctl.conf: give it without line breaks and the like")
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
