@@ -41,8 +41,11 @@ def for_strongswan(options: Options) -> str:
     ipsec.check_peers(local, [peer for peer, _ in peers])
     hybrid = bool(options.get("hybrid"))
     wanted = ipsec.proposals(2, calling=False, hybrid=hybrid)
-    if options.get("ike_proposals"):
-        wanted = ipsec.Proposals(tuple(options["ike_proposals"]), tuple(options["esp_proposals"]))
+    own = [tuple(options.get(name) or ()) for name in ("ike_proposals", "esp_proposals")]
+    if any(own):
+        if not all(own):
+            raise InvalidTunnel(f"{local.identity} has proposals for IKE or ESP alone: give both, or none")
+        wanted = ipsec.Proposals(*own)
     times = {key: options[name] for key, name in (("dpd_s", "dpd_delay"), ("idle_s", "idle")) if name in options}
     name = options["name"]
     tunnels = {name: ipsec.inbound(local, wanted, **times)}

@@ -12,7 +12,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.racoon_lexer import Rac
 from hypothesis import given
 from hypothesis import strategies as st
 
-from .test_ipsec import parsed
+from tests.unit.swanctl_conf import parsed
 
 HOST = {
     "name": "btmm-in",
