@@ -38,7 +38,6 @@ class Suite:
         bits: length of the AES key.
         prf: of SHA-2, in bits; also the integrity of IKEv1.
         group: of the key exchange, by strongSwan's name.
-        hybrid: a second key exchange, without which a recorder with a quantum computer could read the first (RFC 9370).
         calls: whether callers offer it. All are answered.
     """
 
@@ -46,24 +45,19 @@ class Suite:
     bits: int
     prf: int
     group: str
-    hybrid: str | None = None
     calls: bool = True
 
     @property
     def ike(self) -> str:
         """The IKE proposal, as strongSwan writes it."""
         cipher = f"aes{self.bits}gcm16-prfsha{self.prf}" if self.version > 1 else f"aes{self.bits}-sha{self.prf}"
-        return f"{cipher}-{self._exchange}"
+        return f"{cipher}-{self.group}"
 
     @property
     def esp(self) -> str:
         """The ESP proposal, as strongSwan writes it."""
         cipher = f"aes{self.bits}gcm16" if self.version > 1 else f"aes{self.bits}-sha{ESP_HASH}"
-        return f"{cipher}-{self._exchange}"
-
-    @property
-    def _exchange(self) -> str:
-        return f"{self.group}-ke1_{self.hybrid}" if self.hybrid else self.group
+        return f"{cipher}-{self.group}"
 
 
 # PF_KEY cuts HMAC-SHA-256 to 96 bits where all others take 128 (RFC 4868): both ends say "established", and each packet
@@ -72,7 +66,6 @@ ESP_HASH = 512
 
 # In order of preference.
 SUITES = (
-    Suite(2, 256, 384, "x25519", hybrid="mlkem768"),
     Suite(2, 256, 384, "x25519", calls=False),
     Suite(2, 128, 256, "x25519"),
     Suite(2, 256, 384, "ecp256"),
@@ -88,18 +81,14 @@ class Proposals:
     esp: tuple[str, ...]
 
 
-def suites(version: int, *, calling: bool, hybrid: bool) -> tuple[Suite, ...]:
-    """Return what fits. A hybrid suite stands before the others: a peer that has none takes one of those."""
-    return tuple(
-        suite
-        for suite in SUITES
-        if suite.version == version and (suite.calls or not calling) and (hybrid or not suite.hybrid)
-    )
+def suites(version: int, *, calling: bool) -> tuple[Suite, ...]:
+    """Return what fits, in order of preference."""
+    return tuple(suite for suite in SUITES if suite.version == version and (suite.calls or not calling))
 
 
-def proposals(version: int, *, calling: bool, hybrid: bool = False) -> Proposals:
+def proposals(version: int, *, calling: bool) -> Proposals:
     """Return the same as texts."""
-    chosen = suites(version, calling=calling, hybrid=hybrid)
+    chosen = suites(version, calling=calling)
     return Proposals(tuple(suite.ike for suite in chosen), tuple(suite.esp for suite in chosen))
 
 
@@ -177,7 +166,7 @@ def inbound(local: Local, wanted: Proposals, *, dpd_s: int = ANSWERER_DPD_S, idl
     return Tunnel(local, None, wanted, 2, dpd_s, idle_s, unique="no")
 
 
-def outbound(local: Local, remote: Remote, *, version: int = 2, hybrid: bool = False, start: str = "none") -> Tunnel:
+def outbound(local: Local, remote: Remote, *, version: int = 2, start: str = "none") -> Tunnel:
     """Return the tunnel by which a peer is called: IKEv1 where it has racoon.
 
     Raises:
@@ -185,7 +174,7 @@ def outbound(local: Local, remote: Remote, *, version: int = 2, hybrid: bool = F
     """
     if remote.address is None:
         raise InvalidTunnel(f"{remote.identity} can't be called: nothing says where it is; give its address and port")
-    wanted = proposals(version, calling=True, hybrid=hybrid)
+    wanted = proposals(version, calling=True)
     return Tunnel(local, remote, wanted, version, CALLER_DPD_S, start=start)
 
 

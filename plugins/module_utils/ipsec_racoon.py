@@ -176,13 +176,13 @@ def _remote(site: Site, index: str, peers: Sequence[Remote], *, natt: bool, answ
                     f"dh_group {suite.group}",
                 ],
             )
-            for suite in suites(1, calling=True, hybrid=False)
+            for suite in suites(1, calling=True)
         ],
     )
 
 
 def _sainfo(site: Site, peer: Remote) -> str:
-    (suite, *_) = suites(1, calling=True, hybrid=False)
+    (suite, *_) = suites(1, calling=True)
     return _block(
         f'sainfo address {site.local.ula} any address {peer.ula} any from fqdn "{peer.identity}"',
         [

@@ -39,8 +39,7 @@ def for_strongswan(options: Options) -> str:
     """
     local, peers = _local(options), _peers(options)
     ipsec.check_peers(local, [peer for peer, _ in peers])
-    hybrid = bool(options.get("hybrid"))
-    wanted = ipsec.proposals(2, calling=False, hybrid=hybrid)
+    wanted = ipsec.proposals(2, calling=False)
     own = [tuple(options.get(name) or ()) for name in ("ike_proposals", "esp_proposals")]
     if any(own):
         if not all(own):
@@ -53,7 +52,7 @@ def for_strongswan(options: Options) -> str:
         version = entry.get("ike_version", 2)
         if peer.address is not None:
             start = entry.get("start", "trap")
-            tunnel = ipsec.outbound(local, peer, version=version, hybrid=hybrid, start=start)
+            tunnel = ipsec.outbound(local, peer, version=version, start=start)
         elif version == 1:
             tunnel = ipsec.answering(local, peer)
         else:

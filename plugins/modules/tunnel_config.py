@@ -69,10 +69,6 @@ options:
         type: str
         choices: [none, trap, start]
         default: trap
-  hybrid:
-    description: Also offer and answer key exchanges with ML-KEM (RFC 9370), which only strongSwan 6 knows.
-    type: bool
-    default: false
   ike_proposals:
     description: For strongSwan's callers, instead of those of the collection.
     type: list
@@ -174,7 +170,6 @@ ARGUMENTS = {
     "outer": {"type": "list", "elements": "str", "default": []},
     "system": {"type": "str", "choices": ["linux", "bsd"]},
     "peers": {"type": "list", "elements": "dict", "default": [], "options": PEER},
-    "hybrid": {"type": "bool", "default": False},
     **{name: {"type": "list", "elements": "str"} for name in ("ike_proposals", "esp_proposals")},
     "dpd_delay": {"type": "int", "default": ipsec.ANSWERER_DPD_S},
     "idle": {"type": "int", "default": ipsec.IDLE_S},

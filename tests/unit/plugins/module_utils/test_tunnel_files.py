@@ -52,7 +52,6 @@ CHANGES = st.fixed_dictionaries(
         "certificate": HOSTILE,
         "authority": HOSTILE,
         "port": st.integers(-1, 70000),
-        "hybrid": st.booleans(),
     },
 )
 RACOON_CHANGES = st.fixed_dictionaries(
