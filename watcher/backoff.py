@@ -12,9 +12,10 @@ from .errors import ZoneServerError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Seconds: first wait, factor, cap. A server that is away or busy is tried again soon; what a repeat does not mend (a
-# refused key, a gateway without port mapping) is repeated rarely: only a change of configuration or network helps.
-_SOON = (1.0, 2.0, 60.0)
+# Seconds: first wait, factor, cap. A server that is away or busy is tried again soon, by 2,000 hosts a hundred times a
+# second at most; what a repeat does not mend (a refused key, a gateway without port mapping) is repeated rarely: only a
+# change of configuration or network helps.
+_SOON = (1.0, 2.0, 20.0)
 _RARELY = (15.0, 3.0, 900.0)
 
 # A network that changes more often than so many times within so many seconds flaps; then the zone is told once it has

@@ -16,7 +16,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint
 from .errors import TunnelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from ipaddress import IPv6Network
 
     import vici
@@ -68,6 +68,11 @@ def session(timeout_s: float | None = ANSWER_S) -> Iterator[vici.Session]:
 def established(charon: vici.Session, prefix: IPv6Network) -> list[Tunnel]:
     """Return the tunnels that carry traffic to hosts with an address in `prefix`: charon serves other zones, too."""
     return [tunnel for tunnel in _established(charon) if _is_in(tunnel.address, prefix)]
+
+
+def to_peer(tunnels: Iterable[Tunnel], peer: Peer) -> list[Tunnel]:
+    """Return those of the tunnels that lead to a peer."""
+    return [t for t in tunnels if t.identity == peer.identity and t.address == str(peer.ula)]
 
 
 def call(charon: vici.Session, config: Config, peer: Peer, at: Endpoint, timeout_s: float, *, again: bool) -> None:

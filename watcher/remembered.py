@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger(__name__)
 
 # Seconds. While nobody answers: between two attempts, first and most; a question hastens the next one to the least.
-_PROBE_LEAST_S, _PROBE_FIRST_S, _PROBE_MOST_S = 2.0, 5.0, 60.0
+_PROBE_LEAST_S, _PROBE_FIRST_S, _PROBE_MOST_S = 2.0, 5.0, 20.0
 _WRITE_FIRST_S, _WRITE_S = 60.0, 900.0  # from a change to the disk: soon after the start, rarely then
 _LOOK_ROUND_S = (20.0, 120.0)  # after the start, a fleet that starts at once spreads its questions
 _DAY_S = 86400.0

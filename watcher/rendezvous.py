@@ -99,6 +99,11 @@ class Rendezvous:
             self._running.cancel()
             self.start()
 
+    def served(self) -> None:
+        """The zone host is back: who was waiting for the next attempt waits no longer."""
+        if self._connection is None:
+            self.moved()
+
     async def async_prepare(self, identity: str, way: Way) -> Endpoint:
         """Have the relay make a way to a peer, and return where to call it.
 

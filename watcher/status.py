@@ -26,11 +26,11 @@ def now(later_s: float = 0) -> str:
 class Status:
     """A dictionary that is on disk whenever it stands still, and beside it as Prometheus reads it.
 
-    Keys: host, zone, ula, config (a digest of the files it came from), outer, mapping, rung (the best way from
-    outside), relay (where we are registered), published, peers, names (how names reach the stub), last_known (since
-    when they come from memory, or null), updates (how many the zone took), lease_expires, disk (a file that could
-    not be written, or null), error (one sentence or null), final (whether only a change of configuration or network
-    mends it), started, changed (times).
+    Keys: host, zone, ula, config (a digest of the files it came from), outer, mapping, unmapped (why there is none, or
+    null), rung (the best way from outside), relay (where we are registered), published, peers, names (how names reach
+    the stub), last_known (since when they come from memory, or null), updates (how many the zone took), lease_expires,
+    disk (a file that could not be written, or null), error (one sentence or null), final (whether only a change of
+    configuration or network mends it), started, changed (times).
     """
 
     def __init__(self, directory: Path) -> None:

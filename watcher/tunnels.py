@@ -10,10 +10,10 @@ import threading
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING
 
-from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 
 from . import charon, probe
+from .caller import NEXT_WAY_S, Caller
 from .errors import TunnelError, WatcherError
 
 if TYPE_CHECKING:
@@ -21,13 +21,12 @@ if TYPE_CHECKING:
 
     from .charon import Tunnel
     from .config import Config
-    from .peers import Locator, Peer, Rendezvous, Way
+    from .peers import Locator, Peer, Rendezvous
 
 _LOGGER = logging.getLogger(__name__)
 
 # Seconds.
 SETUP_S = 4.0  # for the last way to a peer: an application waits for its address meanwhile
-NEXT_WAY_S = 1.2  # for each way before it, and for each after a move, when a peer may be elsewhere by now, too
 FRESH_S = 2.0  # a peer that was heard since then is alive
 WANTED_S = 60.0  # for so long a tunnel that was in use is tried again
 _AGAIN_S = (0.3, 10.0)  # first and longest wait between attempts to get a tunnel back
@@ -48,10 +47,9 @@ class Tunnels:
         self._locator = locator
         self._changed = changed
         self._rendezvous = rendezvous
+        self._caller = Caller(config, rendezvous)
         self._running: dict[str, asyncio.Task[str]] = {}
         self._moves: set[asyncio.Task[None]] = set()
-        self._worked: dict[str, tuple[tuple[Way, ...], str]] = {}  # by which of its ways a peer was reached last
-        self._rungs: dict[int, str] = {}  # the rung of each tunnel of ours
         self._event = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
         self._listening = False
@@ -73,7 +71,7 @@ class Tunnels:
 
     def rung(self, tunnel: Tunnel) -> str:
         """Return by which way a tunnel goes."""
-        known = self._rungs.get(tunnel.number) or (
+        known = self._caller.rung(tunnel.number) or (
             self._rendezvous.rung_of(tunnel.remote) if self._rendezvous is not None else None
         )
         return known or self._locator.rung_of(tunnel.remote.address)
@@ -122,7 +120,7 @@ class Tunnels:
         return await asyncio.shield(task)
 
     async def _async_ensure(self, peer: Peer) -> str:
-        held = _to(await asyncio.to_thread(self._list), peer)
+        held = charon.to_peer(await asyncio.to_thread(self._list), peer)
         # One that the peer has just made it may not have at its own end yet: what we sent at once would be lost.
         if any(tunnel.in_s <= FRESH_S or (tunnel.ours and tunnel.age_s <= FRESH_S) for tunnel in held):
             return "found"
@@ -131,59 +129,8 @@ class Tunnels:
         if held and not peer.ways:
             # It called us, and nothing says where it could be called. Charon will see whether it lives.
             return "found"
-        await self._async_open(peer, SETUP_S, held)
+        await self._caller.async_open(peer, SETUP_S, held)
         return "opened"
-
-    async def _async_open(self, peer: Peer, last_s: float, dead: Iterable[Tunnel]) -> None:
-        """Call the peer by one way after the other; the `dead` tunnels to it are dropped."""
-        if not peer.ways:
-            raise TunnelError(f"{peer.identity} publishes no way that leads there from here: see 'btmm status' on it")
-        # What worked last goes first: a way that leads nowhere costs more than a second each time. With other ways than
-        # then, the best is tried anew.
-        ways, worked = self._worked.get(peer.label, ((), ""))
-        order = sorted(peer.ways, key=lambda way: ways == peer.ways and way.rung != worked)
-        failure: Exception | None = None
-        numbers = frozenset(tunnel.number for tunnel in dead)
-        for way in order:
-            try:
-                at = await self._async_endpoint(peer, way)
-                within_s = last_s if way is order[-1] else min(last_s, NEXT_WAY_S)
-                number = await asyncio.to_thread(self._call, peer, at, within_s, numbers)
-            except TunnelError as err:
-                failure = failure or err
-            else:
-                if not number:
-                    await probe.async_alive(self._config.host.ula, peer.ula)
-                    return
-                self._worked[peer.label] = peer.ways, way.rung
-                self._rungs[number] = way.rung
-                return
-        assert failure is not None  # noqa: S101 - for the type checker
-        raise failure
-
-    async def _async_endpoint(self, peer: Peer, way: Way) -> Endpoint:
-        if isinstance(way.at, Endpoint):
-            return way.at
-        if self._rendezvous is None:
-            raise TunnelError(f"{peer.identity} is reached by a relay only, and none is known here")
-        return await self._rendezvous.async_prepare(peer.identity, way)
-
-    def _call(self, peer: Peer, at: Endpoint, within_s: float, dead: frozenset[int]) -> int:
-        """Drop what is dead, and make a tunnel, unless the peer has just made one (0); return its number.
-
-        In this order, since only who has no other tunnel sends INITIAL_CONTACT (RFC 7296 section 2.4). By it the peer
-        drops its own end of the old ones at once; else it would go on sending there, seen when MOBIKE had just rekeyed
-        an old one, whose keys are the newest then. Packets that come in between wait (`demand`).
-        """
-        with charon.session(within_s + 1) as session:
-            before = {tunnel.number for tunnel in _to(charon.established(session, self._config.prefix), peer)}
-            if before - dead:
-                return 0
-            for number in before:
-                charon.forget(session, number)
-            charon.call(session, self._config, peer, at, within_s, again=bool(dead))
-            after = _to(charon.established(session, self._config.prefix), peer)
-            return max((tunnel.number for tunnel in after if tunnel.ours), default=0)
 
     def _list(self) -> list[Tunnel]:
         with charon.session() as session:
@@ -201,7 +148,7 @@ class Tunnels:
     async def _async_moved(self) -> None:
         # What is under way comes from the old address: it would only be in the way.
         running = list(self._running.values())
-        self._worked.clear()
+        self._caller.forget_ways()
         with contextlib.suppress(TunnelError):
             held = await asyncio.to_thread(self._abandon)
             await asyncio.gather(*running, return_exceptions=True)
@@ -234,11 +181,11 @@ class Tunnels:
         wait, longest = _AGAIN_S
         started = asyncio.get_running_loop().time()
         peer = self._locator.peer(label, ula)
-        dead = _to(await self.async_list(), peer) or [tunnel]
+        dead = charon.to_peer(await self.async_list(), peer) or [tunnel]
         while True:
             if peer.ways:
                 try:
-                    await self._async_open(peer, NEXT_WAY_S, dead)
+                    await self._caller.async_open(peer, NEXT_WAY_S, dead)
                 except TunnelError as err:
                     _LOGGER.info("the tunnel is not back yet: %s", err)
                 else:
@@ -251,7 +198,7 @@ class Tunnels:
             if peer.ways != ways:
                 continue  # it moved, too
             # Charon may have got it back by itself (MOBIKE), and the peer may have called us meanwhile.
-            held = _to(await self.async_list(), peer)
+            held = charon.to_peer(await self.async_list(), peer)
             if held and await self._async_alive(tunnel):
                 return "found"
             dead += held
@@ -281,8 +228,7 @@ class Tunnels:
         """Look at the tunnels after each event; and while there are any, now and then: does traffic get an answer?"""
         while True:
             tunnels = await self.async_list()
-            numbers = {tunnel.number for tunnel in tunnels}
-            self._rungs = {number: rung for number, rung in self._rungs.items() if number in numbers}
+            self._caller.keep(tunnels)
             busy = False
             for tunnel in _latest(tunnels):
                 same = [t for t in tunnels if t.identity == tunnel.identity]
@@ -324,10 +270,6 @@ def _forget(numbers: Iterable[int]) -> None:
     with contextlib.suppress(TunnelError), charon.session() as session:
         for number in numbers:
             charon.forget(session, number)
-
-
-def _to(tunnels: Iterable[Tunnel], peer: Peer) -> list[Tunnel]:
-    return [t for t in tunnels if t.identity == peer.identity and t.address == str(peer.ula)]
 
 
 def _latest(tunnels: Iterable[Tunnel]) -> list[Tunnel]:

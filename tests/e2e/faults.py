@@ -13,6 +13,7 @@ from tests.e2e.fleet import CommandFailed, Fleet
 from tests.e2e.proof import WATCHER, ZONE
 
 UNIT_SETTINGS = f"/run/systemd/system/{WATCHER}.d"
+BACK_S = 40  # the longest wait of a host between two attempts to reach the zone host, and the attempt
 FORGET = "systemctl stop lab-miniupnpd; nft -f /etc/nftables.conf; conntrack -F 2>/dev/null || true"
 
 
@@ -62,9 +63,19 @@ def whole(fleet: Fleet) -> None:
     """See that the zone is as after enrolment, and that hosts reach each other."""
     for host in proof.WAN:
         fleet.on(host, "btmm", "wait", "--timeout", "40", timeout=60)
+    seconds_until(lambda: not missing(fleet), BACK_S, "every host is back at the relay")
     proof.records(fleet)
     for client, server in (("macbook", "imac"), ("mini", "macbook")):
         proof.fetch(fleet, client, server)
+
+
+def missing(fleet: Fleet) -> str:
+    """What the zone has not as after enrolment."""
+    try:
+        proof.records(fleet)
+    except AssertionError as error:
+        return str(error)
+    return ""
 
 
 def reboot_router(fleet: Fleet, router: str, address: str) -> None:

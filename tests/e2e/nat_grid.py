@@ -108,6 +108,10 @@ def fetch(fleet: Fleet, best: str) -> Outcome:
     """Open right's page on left by name, no tunnel before; a relayed one may become better if it should be."""
     proof.drop_tunnels(fleet, "left", "right")
     begin = time.monotonic()
+    while way(fleet) is not None:  # else the way of the pair before would be taken for this one's
+        assert time.monotonic() - begin < BETTER_S, "`btmm status` shows a tunnel that was dropped"
+        time.sleep(0.1)
+    begin = time.monotonic()
     url = f"http://right.{ZONE}/"
     curl = ("curl", "-sS", "--fail", "--max-time", str(FETCH_S), "--write-out", r"\n%{time_starttransfer}", url)
     faults: list[str] = []

@@ -70,7 +70,8 @@ def _gateway(patient: Patient) -> Finding:
     status = patient.status
     outer, mapping = status.get("outer"), status.get("mapping") or {}
     if not outer and status.get("relay"):
-        return Finding("gateway", f"maps nothing ({status.get('nat')}): reached by the relay {status['relay']}")
+        why = status.get("unmapped") or f"maps nothing ({status.get('nat')})"
+        return Finding("gateway", f"{why}; reached by the relay {status['relay']}")
     if not outer:
         why = status.get("error") or "no outer address is known"
         return Finding("gateway", str(why), "switch PCP, NAT-PMP or UPnP on in the gateway's settings")

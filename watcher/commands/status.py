@@ -50,7 +50,7 @@ def describe(status: dict[str, Any]) -> list[str]:
         f"published {published['time']}" if published else "published no",
         f"names     {names}" + (f", last known since {status['last_known']}" if status.get("last_known") else ""),
     ]
-    lines += [f"{key:<9} {status[key]}" for key in ("rung", "nat", "follow", "disk") if status.get(key)]
+    lines += [f"{key:<9} {status[key]}" for key in ("rung", "nat", "unmapped", "follow", "disk") if status.get(key)]
     lines += [f"tunnel    {_tunnel(peer)}" for peer in status.get("peers", ())]
     if status.get("error"):
         lines.append(f"error     {status['error']}")

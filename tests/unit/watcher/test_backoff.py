@@ -27,7 +27,7 @@ def test_what_a_repeat_mends(error: Exception, final: bool) -> None:
 
 @pytest.mark.parametrize(
     ("error", "waits"),
-    [(ZoneServerError("away"), [1, 2, 4, 8, 16, 32, 60, 60]), (PortMapError("no"), [15, 45, 135, 405, 900])],
+    [(ZoneServerError("away"), [1, 2, 4, 8, 16, 20, 20]), (PortMapError("no"), [15, 45, 135, 405, 900])],
 )
 def test_waits_grow_and_are_spread(error: Exception, waits: list[float]) -> None:
     backoff = Backoff()

@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint
 from ansible_collections.btmm.fleet.plugins.module_utils.update import BadKey
 
-from watcher import charon, clock, netlink, sleep, uplink
+from watcher import charon, clock, netlink, presence, sleep, uplink
 from watcher import instance as instance_module
 from watcher.clock import Leap, boottime
 from watcher.daemon import Daemon
@@ -115,7 +115,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     written(directory, stub={"address": "127.0.0.1", "port": _free_port()})
     world = World(directory)
     monkeypatch.setattr(instance_module, "ZoneClient", lambda _: world)
-    monkeypatch.setattr(instance_module, "Mapper", lambda *_: world)
+    monkeypatch.setattr(presence, "Mapper", lambda *_: world)
     monkeypatch.setattr(netlink, "Watch", world.watch)
     monkeypatch.setattr(clock, "Watch", world.watch_clock)
     monkeypatch.setattr(uplink, "find", lambda *_: world.link)

@@ -274,3 +274,19 @@ async def test_a_zone_that_refuses_a_relay_has_none() -> None:
     # RFC 2782: a target of "." says that the service is decidedly not there.
     zone = Zone(f"_autotunnel-relay._tcp.{ZONE}. 60 IN SRV 0 0 0 .")
     assert await relay_discovery.async_find(zone, dns.name.from_text(ZONE)) == []
+
+
+async def test_when_the_zone_is_served_again_nobody_waits_for_the_next_attempt(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backoff, "_SOON", (60.0, 1.0, 60.0))
+    monkeypatch.setattr(rendezvous, "KEPT_S", 0.1)
+    imac = await site.host("imac")
+    imac.changed.clear()
+    await site.async_stop()
+    await imac.async_registered()  # which is to say that it is no longer
+    imac.changed.clear()
+    await site.async_start()
+    imac.rendezvous.served()
+    await imac.async_registered()
+    assert imac.rendezvous.relays == (site.server,)
