@@ -157,11 +157,6 @@ class Access:
         """Return what this server is called in an owner's zone."""
         return dns.name.from_text(self._domains[zone].server_name)
 
-    @property
-    def keyring(self) -> dict[Name, dns.tsig.Key]:
-        """The keys that a message may be signed with."""
-        return {name: key for keys in self._keys.values() for name, key in keys.items()}
-
     def identify(self, session: ssl.SSLObject | ssl.SSLSocket) -> Client | None:
         """Return who a TLS client is, after the handshake; None when it has shown no certificate of a host.
 

@@ -35,10 +35,10 @@ _FIX = "run the role notifier for this host again"
 class Limits:
     """What one process and one client may use, so that no client takes it from the others."""
 
-    sessions: int = 12000  # DNS Push and LLQ over TLS, all clients together
+    sessions: int = 12000  # of each service, all clients together
     sessions_per_address: int = 32
     subscriptions_per_session: int = 1000
-    llqs: int = 20000  # over UDP, all clients together
+    llqs: int = 20000  # by UDP and TCP, and as many by TLS, all clients together
     llqs_per_client: int = 100
     queued_bytes: int = 262144  # what a slow reader may owe before it is dropped
 

@@ -15,6 +15,7 @@ from . import config as config_module
 from .access import Access
 from .config import CONFIG_DIR
 from .errors import ConfigError
+from .llq_server import LlqServer, LlqTlsServer
 from .mirror import Mirror
 from .notified import Listener
 from .push_server import PushServer
@@ -33,7 +34,11 @@ _LOGGER = logging.getLogger(__name__)
 
 READY_AFTER_S = 10.0  # systemd waits for the zones, but not for ever: a primary that is away comes back
 # The servers, each with the field of `Ports` that is its own.
-SERVICES: tuple[tuple[str, type[Service]], ...] = (("push", PushServer),)
+SERVICES: tuple[tuple[str, type[Service]], ...] = (
+    ("push", PushServer),
+    ("llq_tls", LlqTlsServer),
+    ("llq", LlqServer),
+)
 
 
 class Daemon:

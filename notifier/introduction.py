@@ -9,37 +9,24 @@ names that other server. The signature's time bounds all that to its fudge.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
-import dns.exception
 import dns.flags
 import dns.message
-import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
-import dns.tsig
 from dns.rcode import Rcode
 from dns.rdatatype import RdataType
 
-if TYPE_CHECKING:
-    from typing import Any
+from . import signed
 
+if TYPE_CHECKING:
     from dns.message import Message
     from dns.name import Name
 
     from .access import Access, Client
     from .mirror import Mirror
-
-MAX_MESSAGE = 65_535  # octets; what EDNS says is for UDP (RFC 6891 section 6.2.3)
-_ERRORS = (
-    (dns.message.UnknownTSIGKey, Rcode.BADKEY),
-    (dns.tsig.BadKey, Rcode.BADKEY),
-    (dns.tsig.BadAlgorithm, Rcode.BADKEY),
-    (dns.tsig.BadSignature, Rcode.BADSIG),
-    (dns.tsig.BadTime, Rcode.BADTIME),
-)
 
 
 def introduced(wire: bytes, access: Access, mirror: Mirror) -> tuple[Client | None, bytes]:
@@ -47,10 +34,9 @@ def introduced(wire: bytes, access: Access, mirror: Mirror) -> tuple[Client | No
 
     Never raises: what can't be parsed is answered with FORMERR.
     """
-    try:
-        question = dns.message.from_wire(wire, keyring=lambda _, name: access.key(name))
-    except (dns.exception.DNSException, ValueError) as err:
-        return None, _failed(wire, access, next((code for kind, code in _ERRORS if isinstance(err, kind)), None))
+    question, refusal = signed.read(wire, access)
+    if question is None:
+        return None, refusal
     client = access.identify_key(question.keyname) if question.had_tsig and question.keyname else None
     answer = dns.message.make_response(question)
     zone = _asked(question, client, access)
@@ -60,7 +46,7 @@ def introduced(wire: bytes, access: Access, mirror: Mirror) -> tuple[Client | No
         # The server's name has no SOA of its own: that of its zone says so (RFC 2308 section 3).
         answer.flags |= dns.flags.AA
         answer.authority.append(dns.rrset.from_rdata(soa.name, soa.ttl, *soa.rdatas))
-    return client if soas else None, answer.to_wire(max_size=MAX_MESSAGE)
+    return client if soas else None, answer.to_wire(max_size=signed.MAX_MESSAGE)
 
 
 def _asked(question: Message, client: Client | None, access: Access) -> Name | None:
@@ -71,30 +57,3 @@ def _asked(question: Message, client: Client | None, access: Access) -> Name | N
     named = asked.name == access.server_name(client.zone)
     right = asked.rdtype == RdataType.SOA and asked.rdclass == dns.rdataclass.IN
     return client.zone if named and right else None
-
-
-def _failed(wire: bytes, access: Access, error: Rcode | None) -> bytes:
-    """Return the answer to a wrong signature (RFC 8945 section 5.3.2): only that to a wrong time is signed itself."""
-    try:
-        question = dns.message.from_wire(wire, keyring=_unverified)
-    except (dns.exception.DNSException, ValueError):
-        error = None
-    if error is None:
-        return wire[:2] + bytes((0x80, Rcode.FORMERR)) + bytes(8)
-    answer = dns.message.make_response(question)
-    answer.set_rcode(Rcode.NOTAUTH)
-    had: Any = question.tsig[0]  # type: ignore[index]
-    other = int(time.time()).to_bytes(6, "big") if error == Rcode.BADTIME else b""  # section 5.2.3
-    # The time is the client's: so it can verify what is signed.
-    told = had.replace(mac=b"", error=error, other=other)
-    if error == Rcode.BADTIME:
-        key = access.key(question.keyname)  # type: ignore[arg-type]
-        wire = answer.to_wire(max_size=MAX_MESSAGE)
-        told, _ = dns.tsig.sign(wire, key, told, had.time_signed, had.mac)  # type: ignore[no-untyped-call]
-    answer.tsig = dns.rrset.from_rdata(question.keyname, 0, told)  # type: ignore[arg-type]
-    return answer.to_wire(max_size=MAX_MESSAGE)
-
-
-def _unverified(_: Message, __: Name) -> bool:
-    """Have dnspython parse a signature and not verify it."""
-    return False

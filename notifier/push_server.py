@@ -23,8 +23,10 @@ from .push_delivery import Delivery, framed
 from .push_session import CLOSE_WITHIN_S, MINUTE_MS, Session
 from .stream import Limits
 from .streams import Streams
+from .topics import Topics
 
 if TYPE_CHECKING:
+    import socket
     import ssl
     from collections.abc import Sequence
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from .access import Access, Client
     from .mirror import Change, Mirror
     from .stream import Stream
+    from .topics import Topic
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -48,17 +51,6 @@ LONGEST = Keepalive(inactivity_ms=30_000, interval_ms=60 * MINUTE_MS)
 SHORTEST = Keepalive(inactivity_ms=0, interval_ms=30_000)
 
 
-class Topic:
-    """One question, and who subscribes to it."""
-
-    __slots__ = ("key", "question", "sessions")
-
-    def __init__(self, key: tuple[bytes, ...], question: Question) -> None:
-        self.key = key
-        self.question = question
-        self.sessions: set[Session] = set()
-
-
 class PushServer:
     """The service. All of it runs in one event loop; what a client or a zone causes never awaits anything."""
 
@@ -69,7 +61,7 @@ class PushServer:
         self.mirror = mirror
         self.access = access
         self._streams = Streams(self._make, Limits(streams=limits.sessions + RESERVE, queue=limits.queued_bytes))
-        self._topics: dict[tuple[bytes, ...], dict[tuple[int, int], Topic]] = {}
+        self._topics: Topics[Session] = Topics()
         self._sessions: set[Session] = set()
         self._per_client: dict[Client | None, int] = {}
         self._deliveries: deque[Delivery] = deque()
@@ -118,11 +110,10 @@ class PushServer:
 
     def report(self) -> dict[str, int]:
         """Return what is going on, in numbers; `events` counts a step once for each session that it was told to."""
-        topics = (topic for kinds in self._topics.values() for topic in kinds.values())
         return {
             "port": self.port,
             "sessions": len(self._sessions),
-            "subscriptions": sum(len(topic.sessions) for topic in topics),
+            "subscriptions": sum(len(topic.members) for topic in self._topics),
             "events": self._events,
             "refused": self._streams.refused,
             "slow": self._streams.slow,
@@ -199,22 +190,15 @@ class PushServer:
             return Rcode.SERVFAIL
         return Rcode.NOERROR
 
-    def topic(self, question: Question) -> Topic:
+    def topic(self, question: Question) -> Topic[Session]:
         """Return the topic of a question, which is about to get a subscriber."""
-        key = folded(question.name)
-        kinds = self._topics.setdefault(key, {})
-        return kinds.setdefault(question[1:], Topic(key, question))
+        return self._topics.topic(question)
 
-    def leave(self, session: Session, topic: Topic) -> None:
-        """Take a session off a topic; the last one takes the topic along."""
-        topic.sessions.discard(session)
-        if not topic.sessions:
-            kinds = self._topics.get(topic.key, {})
-            kinds.pop(topic.question[1:], None)
-            if not kinds:
-                self._topics.pop(topic.key, None)
+    def leave(self, session: Session, topic: Topic[Session]) -> None:
+        """Take a session off a topic."""
+        self._topics.leave(session, topic)
 
-    def initial(self, topic: Topic, block: int) -> bytes:
+    def initial(self, topic: Topic[Session], block: int) -> bytes:
         """Return what a new subscriber is told at once, framed: all that is there, if anything is."""
         # What is on its way to earlier subscribers is in the answer already, and must not come after it.
         self._flush()
@@ -237,25 +221,23 @@ class PushServer:
         if zone is not None and zone in session.zones:
             self.mirror.check(zone)
 
-    def _make(self, streams: Streams, sock: ssl.SSLSocket, address: str) -> Stream:
+    def _make(self, streams: Streams, sock: socket.socket, address: str) -> Stream:
         return Session(streams, sock, address, self)
 
     def _changed(self, changes: Sequence[Change]) -> None:
         """One step of a zone: find who has to hear of it, and what."""
-        by_name: dict[tuple[bytes, ...], list[Change]] = {}
-        for change in changes:
-            key = folded(change.name)
+        named = [(folded(change.name), change) for change in changes]
+        for key, _ in named:
             self._answers.pop(key, None)
-            if key in self._topics:
-                by_name.setdefault(key, []).append(change)
+        by_name = self._topics.by_name(iter(named))
         told: list[list[push.Change]] = []
         hearers: dict[Session, tuple[int, ...]] = {}
         for key, some in by_name.items():
             left = {int(s.rdtype): len(s.rdatas) for s in self.mirror.lookup(some[0].name, RdataType.make(push.ANY))}
-            for topic in self._topics[key].values():
+            for topic in self._topics.concerned(key):
                 notes = push_changes.notifications(topic.question.name, some, left, topic.question.rdtype)
                 if notes:
-                    for session in topic.sessions:
+                    for session in topic.members:
                         hearers[session] = (*hearers.get(session, ()), len(told))
                     told.append(notes)
         # One message for all who hear the same; who subscribes to several of it hears of each change once.

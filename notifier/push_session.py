@@ -4,23 +4,26 @@
 from __future__ import annotations
 
 import logging
+import ssl
 import time
 from typing import TYPE_CHECKING
 
 from ansible_collections.btmm.fleet.plugins.module_utils import dso, push
 from ansible_collections.btmm.fleet.plugins.module_utils.dso import Rcode
 
+from .bucket import Bucket
 from .introduction import introduced
 from .stream import Stream
 
 if TYPE_CHECKING:
-    import ssl
+    import socket
 
     from dns.name import Name
 
     from .access import Client
-    from .push_server import PushServer, Topic
+    from .push_server import PushServer
     from .streams import Streams
+    from .topics import Topic
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -30,7 +33,6 @@ MINUTE_MS = 60_000
 DELAYS_MS = {Rcode.SERVFAIL: MINUTE_MS, Rcode.DSOTYPENI: 60 * MINUTE_MS}
 OTHER_DELAY_MS = 5 * MINUTE_MS
 CLOSE_WITHIN_S = 5.0  # after a Retry Delay (RFC 8490 section 6.6.1)
-BURST, MESSAGES_PER_S = 2_000, 20.0  # how many messages a client may send at once, and how many then
 LEAST_GRACE_S = 5.0  # RFC 8490 section 6.4.1
 
 
@@ -41,7 +43,6 @@ class Session(Stream):
         "_active",
         "_begun",
         "_bucket",
-        "_bucket_at",
         "_heard",
         "_inactivity_s",
         "_interval_s",
@@ -54,24 +55,24 @@ class Session(Stream):
         "zones",
     )
 
-    def __init__(self, server: Streams, sock: ssl.SSLSocket, address: str, service: PushServer) -> None:
+    def __init__(self, server: Streams, sock: socket.socket, address: str, service: PushServer) -> None:
         super().__init__(server, sock, address)
         self._service = service
         self.client: Client | None = None
         self.zones: frozenset[Name] = frozenset()
-        self.topics: dict[int, Topic] = {}  # by the message ID of the SUBSCRIBE
+        self.topics: dict[int, Topic[Session]] = {}  # by the message ID of the SUBSCRIBE
         self.surplus = False  # it came when there were too many
         self.block = 0  # PUSH messages are padded when the client's subscriptions are
         self.ending = 0.0  # when the client has to be gone, monotonic seconds; 0 while the session goes on
         self._begun = False  # whether the session is established (RFC 8490 section 5.1.2)
         self._inactivity_s = self._interval_s = dso.DEFAULT_TIMEOUT_MS / 1000
-        self._bucket = float(BURST)
-        self._bucket_at = self._heard = self._active = 0.0
+        self._bucket = Bucket()
+        self._heard = self._active = 0.0
 
     def opened(self) -> None:
         """Learn who it is."""
-        self._heard = self._active = self._bucket_at = time.monotonic()
-        assert self.sock is not None  # noqa: S101 - for the type checker
+        self._heard = self._active = time.monotonic()
+        assert isinstance(self.sock, ssl.SSLSocket)  # noqa: S101 - for the type checker
         self._service.opened(self, self.sock)
 
     def closed(self) -> None:
@@ -83,7 +84,7 @@ class Session(Stream):
         if self.ending:
             return  # RFC 8490 section 6.6.1.1
         self._heard = time.monotonic()
-        if not self._affords():
+        if not self._bucket.take(self._heard):
             self.dismiss(Rcode.REFUSED, OTHER_DELAY_MS)
             return
         try:
@@ -156,12 +157,12 @@ class Session(Stream):
             self._respond(message.id, rcode, padded=message.padded)
             return
         topic = self._service.topic(question)
-        if self in topic.sessions:
+        if self in topic.members:
             raise dso.FatalError("a subscription comes twice")  # RFC 8765 section 6.2.1
         self.block = self.block or (dso.SERVER_BLOCK if message.padded else 0)
         self._begin(message, [])
         self.topics[message.id] = topic
-        topic.sessions.add(self)
+        topic.members.add(self)
         answer = self._service.initial(topic, self.block)
         if answer:
             self.send(answer)
@@ -194,13 +195,6 @@ class Session(Stream):
         if now - self._heard > 2 * self._interval_s:
             return True
         return not self.topics and now - self._active > max(2 * self._inactivity_s, LEAST_GRACE_S)
-
-    def _affords(self) -> bool:
-        """Take one message out of the bucket, which fills with time; False when it is empty."""
-        filled = self._bucket + (self._heard - self._bucket_at) * MESSAGES_PER_S
-        self._bucket_at = self._heard
-        self._bucket = min(filled, BURST) - 1
-        return self._bucket >= 0
 
     def _send(self, wire: bytes) -> None:
         self.send(len(wire).to_bytes(2, "big") + wire)

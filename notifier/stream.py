@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One of many TLS connections that are idle nearly always; it carries DNS messages (RFC 7766 section 8).
+"""One of many TLS or TCP connections that are idle nearly always; it carries DNS messages (RFC 7766 section 8).
 
 asyncio's own TLS keeps a quarter of a megabyte of buffers for each connection. Here it is OpenSSL's state and a few
 Python objects: the socket does not block, the loop only tells when it is ready, all connections share one buffer to
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger(__name__)
 
 RECORD = 16_384  # octets of data in one TLS record at most (RFC 8446 section 5.1): one read empties it
+# What a socket that does not block says when it can't go on now.
+_NOT_READABLE = (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError)
+_NOT_WRITABLE = (ssl.SSLWantWriteError, BlockingIOError)
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER of 0 s: closing sends a RST (RFC 8490 section 5.3)
 
 
@@ -46,8 +49,8 @@ class Stream:
 
     __slots__ = ("_handshaking", "_incoming", "_outgoing", "_progress", "_queued", "_server", "address", "sock")
 
-    def __init__(self, server: Streams, sock: ssl.SSLSocket, address: str) -> None:
-        self.sock: ssl.SSLSocket | None = sock
+    def __init__(self, server: Streams, sock: socket.socket, address: str) -> None:
+        self.sock: socket.socket | None = sock
         self.address = address
         self._server = server
         self._handshaking = True
@@ -88,17 +91,20 @@ class Stream:
         if self.sock is None:
             return
         if self._outgoing is None:
+            sent = 0
             try:
-                self.sock.send(data)
-            except ssl.SSLWantWriteError:
-                self._outgoing = deque()
-                self._progress = time.monotonic()
-                self._server.wait_for(self, self.sock)
+                sent = self.sock.send(data)
+            except _NOT_WRITABLE:
+                pass
             except (OSError, ValueError):
                 self.abort()
                 return
-            else:
+            if sent == len(data):
                 return
+            data = data[sent:]
+            self._outgoing = deque()
+            self._progress = time.monotonic()
+            self._server.wait_for(self, self.sock)
         self._outgoing.append(data)
         self._queued += len(data)
         self._server.queued += len(data)
@@ -133,7 +139,8 @@ class Stream:
         if sock is None:
             return
         try:
-            sock.do_handshake()
+            if isinstance(sock, ssl.SSLSocket):
+                sock.do_handshake()
         except ssl.SSLWantReadError:
             return
         except ssl.SSLWantWriteError:
@@ -156,7 +163,7 @@ class Stream:
         buffer = self._server.buffer
         try:
             size = sock.recv_into(buffer)
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        except _NOT_READABLE:
             return
         except (OSError, ValueError):
             self.abort()
@@ -185,13 +192,15 @@ class Stream:
         while sock is not None and self._outgoing:
             try:
                 # OpenSSL wants the same octets again after it could not send them: only then they leave the queue.
-                sock.send(self._outgoing[0])
-            except ssl.SSLWantWriteError:
+                size = sock.send(self._outgoing[0])
+            except _NOT_WRITABLE:
                 return
             except (OSError, ValueError):
                 self.abort()
                 return
-            size = len(self._outgoing.popleft())
+            first = self._outgoing.popleft()
+            if size < len(first):
+                self._outgoing.appendleft(first[size:])
             self._queued -= size
             self._server.queued -= size
             self._progress = time.monotonic()

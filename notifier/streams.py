@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""All TLS connections of one service: who is taken, who takes too long, who reads too slowly."""
+"""All TLS or TCP connections of one service: who is taken, who takes too long, who reads too slowly."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PAUSE_S = 1.0
 class Streams:
     """Listens, and holds all connections of one service."""
 
-    def __init__(self, make: Callable[[Streams, ssl.SSLSocket, str], Stream], limits: Limits) -> None:
+    def __init__(self, make: Callable[[Streams, socket.socket, str], Stream], limits: Limits) -> None:
         """Prepare; `make` makes the object of a new connection."""
         self.limits = limits
         self.buffer = bytearray(RECORD)
@@ -43,8 +43,8 @@ class Streams:
         self._listeners: list[socket.socket] = []
         self._context: ssl.SSLContext | None = None
 
-    def listen(self, address: str, port: int, context: ssl.SSLContext) -> int:
-        """Serve on one address; return the port (which matters when `port` is 0).
+    def listen(self, address: str, port: int, context: ssl.SSLContext | None) -> int:
+        """Serve on one address, without a context by TCP; return the port (which matters when `port` is 0).
 
         Raises:
             OSError: the port is taken or not allowed.
@@ -83,17 +83,17 @@ class Streams:
                 self.slow += 1
                 stream.abort()
 
-    def wait_for(self, stream: Stream, sock: ssl.SSLSocket) -> None:
+    def wait_for(self, stream: Stream, sock: socket.socket) -> None:
         """Have `writable` called when the kernel takes more."""
         self._waiting.add(stream)
         self._loop.add_writer(sock.fileno(), stream.writable)
 
-    def served(self, stream: Stream, sock: ssl.SSLSocket) -> None:
+    def served(self, stream: Stream, sock: socket.socket) -> None:
         """Nothing waits any more."""
         self._waiting.discard(stream)
         self._loop.remove_writer(sock.fileno())
 
-    def established(self, stream: Stream, sock: ssl.SSLSocket) -> None:
+    def established(self, stream: Stream, sock: socket.socket) -> None:
         """The handshake is done, or the client that was `suspect` has proved who it is."""
         if self._half_open.pop(stream, None) is not None:
             self._uncount(stream)
@@ -103,7 +103,7 @@ class Streams:
         """Count a connection as half open again: its client, whom nobody knows yet, must not take others' place."""
         self._count(stream)
 
-    def forget(self, stream: Stream, sock: ssl.SSLSocket) -> None:
+    def forget(self, stream: Stream, sock: socket.socket) -> None:
         """The stream is about to close."""
         self.streams.discard(stream)
         self._waiting.discard(stream)
@@ -162,12 +162,16 @@ class Streams:
             plain.setblocking(False)
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-            assert self._context is not None  # noqa: S101 - for the type checker
-            sock = self._context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
+            sock = plain
+            if self._context is not None:
+                sock = self._context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
         except (OSError, ValueError):  # it has gone already
             plain.close()
             return
         stream = self._make(self, sock, address)
         self.streams.add(stream)
         self._count(stream)
-        self._loop.add_reader(sock.fileno(), stream.handshake)
+        if self._context is None:
+            stream.handshake()
+        else:
+            self._loop.add_reader(sock.fileno(), stream.handshake)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Follows RRsets by DNS Push (RFC 8765) where the zone offers it, and by another way for as long as it does not."""
+"""Follows RRsets by DNS Push (RFC 8765) or LLQ (RFC 8764) where the zone offers it, and by another way else."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import dns.message
 import dns.name
@@ -30,7 +30,12 @@ if TYPE_CHECKING:
     from .follow import Follower, RRsetName
     from .peers import Asker
 
-SERVICE = "_dns-push-tls._tcp"  # RFC 8765 section 6.1
+# The best first: RFC 8765 section 6.1, then RFC 8764 section 4, by TLS before UDP, which any router on the way reads.
+SERVICES: tuple[tuple[str, Literal["push", "llq-tls", "llq"]], ...] = (
+    ("_dns-push-tls._tcp", "push"),
+    ("_dns-llq-tls._tcp", "llq-tls"),
+    ("_dns-llq._udp", "llq"),
+)
 
 
 def make_client(
@@ -39,7 +44,7 @@ def make_client(
     on_changes: Callable[[Sequence[Change]], None],
     on_state: Callable[[Server | None, PushError | None], None],
 ) -> PushClient:
-    """Return a client of the zone's Push servers, with this host's key.
+    """Return a client of the zone's Push and LLQ servers, with this host's key.
 
     Raises:
         PushError: the owner CA can't be read.
@@ -52,7 +57,7 @@ def make_client(
 
 
 async def async_find_servers(config: Config, asker: Asker) -> list[Server]:
-    """Return the zone's Push servers, the best first (RFC 8765 section 6.1, RFC 2782).
+    """Return the zone's Push servers, then its LLQ servers, each kind the best first (RFC 2782).
 
     Raises:
         PushError: the zone names none, or can't be asked.
@@ -60,21 +65,29 @@ async def async_find_servers(config: Config, asker: Asker) -> list[Server]:
     known = {each.name: each.addresses for each in (config.server, *config.secondaries)}
     found = []
     try:
-        records = await _async_ask(asker, dns.name.from_text(SERVICE, config.zone), RdataType.SRV)
-        for record in sorted(records, key=lambda each: (each.priority, -each.weight)):
-            if record.target == dns.name.root:
-                continue  # the service is decidedly not there
-            name = record.target.to_text(omit_final_dot=True)
-            addresses = known.get(name)
-            if addresses is None:
-                kinds = (RdataType.A, RdataType.AAAA)
-                addresses = tuple([a.address for kind in kinds for a in await _async_ask(asker, record.target, kind)])
-            found.append(Server(name, addresses, record.port))
+        answers = await asyncio.gather(
+            *(_async_ask(asker, dns.name.from_text(service, config.zone), RdataType.SRV) for service, _ in SERVICES)
+        )
+        for (_, kind), records in zip(SERVICES, answers, strict=True):
+            for record in sorted(records, key=lambda each: (each.priority, -each.weight)):
+                if record.target == dns.name.root:
+                    continue  # the service is decidedly not there
+                name = record.target.to_text(omit_final_dot=True)
+                if name not in known:
+                    known[name] = await _async_addresses(asker, record.target)
+                # By UDP, only the setup shows whether an address answers.
+                ways = [(each,) for each in known[name]] if kind == "llq" else [known[name]]
+                found += [Server(name, way, record.port, kind) for way in ways]
     except (WatcherError, UpdateError) as err:
         raise PushError(str(err)) from err
     if not found:
-        raise PushError(f"{config.zone} names no Push server: run the role notifier on its zone host")
+        raise PushError(f"{config.zone} names no Push or LLQ server: run the role notifier on its zone host")
     return found
+
+
+async def _async_addresses(asker: Asker, name: Name) -> tuple[str, ...]:
+    kinds = (RdataType.A, RdataType.AAAA)
+    return tuple([record.address for kind in kinds for record in await _async_ask(asker, name, kind)])
 
 
 async def _async_ask(asker: Asker, name: Name, kind: RdataType) -> list[Any]:
@@ -83,7 +96,7 @@ async def _async_ask(asker: Asker, name: Name, kind: RdataType) -> list[Any]:
 
 
 class PushFollower:
-    """Push while there is a session, `otherwise` while there is none."""
+    """Push or LLQ while there is a session, `otherwise` while there is none."""
 
     def __init__(
         self,
@@ -99,7 +112,7 @@ class PushFollower:
             config: the zone and this host's key.
             asker: finds the servers.
             changed: called with the RRset that is another one now.
-            otherwise: watches as long as no Push server can be had.
+            otherwise: watches as long as no server can be had.
             told: called with the method whenever it is another one.
 
         Raises:
@@ -111,14 +124,14 @@ class PushFollower:
         self._told = told
         self._sets: AbstractSet[RRsetName] = frozenset()
         self._fresh: set[RRsetName] = set()  # asked for, and their first answers are not complete yet
-        self._pushed = False
+        self._server: Server | None = None
         self._running: asyncio.Task[None] | None = None
         self._switching: asyncio.Task[None] | None = None
 
     @property
     def method(self) -> str:
         """How it learns of changes now."""
-        return "push" if self._pushed else self._otherwise.method
+        return self._server.method if self._server else self._otherwise.method
 
     async def async_follow(self, sets: AbstractSet[RRsetName]) -> None:
         """Watch exactly these RRsets from now on."""
@@ -127,7 +140,7 @@ class PushFollower:
         self._client.follow(Question(name, int(rdtype)) for name, rdtype in sets)
         if self._running is None:
             self._running = asyncio.create_task(self._client.async_run())
-        if not self._pushed:
+        if self._server is None:
             await self._otherwise.async_follow(sets)
 
     async def async_stop(self) -> None:
@@ -154,15 +167,15 @@ class PushFollower:
     def _on_state(self, server: Server | None, _: PushError | None) -> None:
         if server is not None:
             self._fresh.clear()
-        if (server is not None) != self._pushed:
-            self._pushed = server is not None
+        if server != self._server:
+            self._server = server
             self._told(self.method)
             if self._switching is not None:
                 self._switching.cancel()
             self._switching = asyncio.create_task(self._async_switch())
 
     async def _async_switch(self) -> None:
-        if self._pushed:
+        if self._server is not None:
             await self._otherwise.async_stop()
         else:
             await self._otherwise.async_follow(self._sets)

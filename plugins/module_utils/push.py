@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import enum
-import io
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,6 +16,7 @@ import dns.rdatatype
 import dns.wire
 
 from .dso import HEADER_SIZE, FatalError, Tlv, encode
+from .record_builder import Builder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,6 @@ MAX_TTL = 0x7FFFFFFF
 
 _QUESTION = struct.Struct("!HH")
 _NUMBER = struct.Struct("!H")
-_RECORD = struct.Struct("!HHIH")
 _BEGIN = HEADER_SIZE + 4  # octets before the first change of a PUSH: names are compressed against all of the message
 
 
@@ -96,7 +95,7 @@ def parse_subscribe(tlv: Tlv) -> Question:
     Raises:
         FatalError: it is no question, or more than one.
     """
-    with _Reader(tlv.data) as parser:
+    with Reader(tlv.data) as parser:
         name = parser.get_name()  # which takes no compressed one: the TLV stands alone
         question = Question(name, *parser.get_struct("!HH"))
         _end(parser)
@@ -130,7 +129,7 @@ def parse_reconfirm(tlv: Tlv) -> tuple[Name, Rdata]:
     Raises:
         FatalError: it is no record, or its type or class is ANY.
     """
-    with _Reader(tlv.data) as parser:
+    with Reader(tlv.data) as parser:
         name = parser.get_name()  # which takes no compressed one: the TLV stands alone
         rdtype, rdclass = parser.get_struct("!HH")
         if ANY in (rdtype, rdclass):
@@ -148,65 +147,25 @@ def encode_push(changes: Sequence[Change], block: int = 0) -> list[bytes]:
     """
     messages = []
     room = MAX_PUSH - (4 if block else 0)
-    builder = _Builder()
+    builder = Builder(_BEGIN)
     for change in changes:
         if not builder.add(change, room):
-            if builder.used:
-                messages.append(builder.message(block))
-            builder = _Builder()
+            if builder.count:
+                messages.append(_message(builder, block))
+            builder = Builder(_BEGIN)
             builder.add(change, room)
-    if builder.used:
-        messages.append(builder.message(block))
+    if builder.count:
+        messages.append(_message(builder, block))
     return messages
 
 
-class _Builder:
-    """One PUSH message under construction."""
-
-    def __init__(self) -> None:
-        self.used = False
-        self._file = io.BytesIO(bytes(_BEGIN))
-        self._file.seek(_BEGIN)
-        self._names: dict[Name, int] = {}
-
-    def add(self, change: Change, room: int) -> bool:
-        """Append a change; False, and nothing is appended, when the message would exceed `room` octets."""
-        begin = self._file.tell()
-        change.name.to_wire(self._file, self._names)
-        rdclass_any = change.rdclass == ANY
-        fields = (0 if rdclass_any else change.rdtype, change.rdclass, change.ttl)
-        self._file.write(_RECORD.pack(*fields, 0))
-        data = self._file.tell()
-        if change.rdata is not None:
-            self._write(change.rdata)
-        end = self._file.tell()
-        if end > room:
-            self._file.seek(begin)
-            self._file.truncate()
-            self._names = {name: where for name, where in self._names.items() if where < begin}
-            return False
-        self._file.seek(data - 2)
-        self._file.write(_NUMBER.pack(end - data))
-        self._file.seek(end)
-        self.used = True
-        return True
-
-    def _write(self, rdata: Rdata) -> None:
-        if rdata.rdtype == dns.rdatatype.SRV:
-            # Its target may be compressed here (RFC 6762 section 18.14), but not by RFC 2782, which dnspython obeys.
-            self._file.write(_wire(rdata)[:6])
-            rdata.target.to_wire(self._file, self._names)  # type: ignore[attr-defined]
-        else:
-            rdata.to_wire(self._file, self._names)
-
-    def message(self, block: int) -> bytes:
-        """Return the whole; padding never makes it too large."""
-        data = self._file.getvalue()[_BEGIN:]
-        tlvs = [Tlv(Type.PUSH, data)]
-        padded = encode(tlvs, block=block)
-        if len(padded) <= MAX_PUSH:
-            return padded
-        return encode(tlvs, block=MAX_PUSH)
+def _message(builder: Builder, block: int) -> bytes:
+    """Return the whole PUSH; padding never makes it too large."""
+    tlvs = [Tlv(Type.PUSH, builder.octets())]
+    padded = encode(tlvs, block=block)
+    if len(padded) <= MAX_PUSH:
+        return padded
+    return encode(tlvs, block=MAX_PUSH)
 
 
 def parse_push(message: Message) -> list[Change]:
@@ -219,20 +178,26 @@ def parse_push(message: Message) -> list[Change]:
         raise FatalError(f"a PUSH of {len(message.wire)} octets is larger than {MAX_PUSH}")
     tlv = message.primary
     changes = []
-    with _Reader(message.wire) as parser:
+    with Reader(message.wire) as parser:
         parser.seek(tlv.offset)
         # Names may refer to octets before the TLV, but none may reach beyond it.
         with parser.restrict_to(len(tlv.data)):
             if not tlv.data:
                 raise FatalError("a PUSH without any change")
             while parser.remaining():
-                change = _parse_change(parser)
+                change = parse_change(parser)
                 if change is not None:
                     changes.append(change)
     return changes
 
 
-def _parse_change(parser: dns.wire.Parser) -> Change | None:
+def parse_change(parser: dns.wire.Parser) -> Change | None:
+    """Read one record that says what has changed; None when its TTL has no known meaning.
+
+    Raises:
+        FatalError: the record is of type or class ANY, or removes all and has data.
+        dns.exception.DNSException: it is no record (ValueError and its kin, too).
+    """
     name = dns.name.from_wire_parser(parser)
     rdtype, rdclass, ttl, size = parser.get_struct("!HHIH")
     if ttl == REMOVE_ALL:
@@ -250,7 +215,7 @@ def _parse_change(parser: dns.wire.Parser) -> Change | None:
     return Change(name, rdtype, ttl, rdata, rdclass)
 
 
-class _Reader:
+class Reader:
     """A parser whose errors end the session: RFC 8490 section 5.5.3 asks for that."""
 
     def __init__(self, wire: bytes) -> None:

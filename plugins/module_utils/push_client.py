@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A DNS Push client (RFC 8765, RFC 8490): one session to one of several servers, kept up until it is cancelled."""
+"""Follows records by DNS Push (RFC 8765), or by LLQ (RFC 8764): one session to one of several servers, kept up."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import asyncio
 import random
 import ssl
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from .dso import DsoError
+from .llq_channel import Connection, async_datagrams
+from .llq_session import LlqSession
 from .push_introduction import async_introduce
-from .push_session import Session, rcode_name
+from .push_session import Session
 from .push_view import View
 from .update import UpdateError
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 CONNECT_WITHIN_S = 5.0
 STEADY_S = 10.0  # a session that lasted so long was a good one, and the next is tried at once
 FIRST_RETRY_S, RETRY_FACTOR, LAST_RETRY_S = 1.0, 2.0, 60.0
+BETTER_S = 900.0  # how long a session lasts whose kind is not the best: then the better one may be back
 BROKEN_S = 3600.0  # how long a server that breaks the protocol is not asked (RFC 8490 section 6.6.3.3)
 
 
@@ -34,15 +37,22 @@ class PushError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A Push server: the name that its certificate must bear, its addresses, its port."""
+    """A server: the name that its certificate must bear, its addresses, its port, and what it is."""
 
     name: str
     addresses: tuple[str, ...]
     port: int
+    kind: Literal["push", "llq-tls", "llq"] = "push"
+
+    @property
+    def method(self) -> str:
+        """Which protocol it speaks, over whatever."""
+        return self.kind.partition("-")[0]
 
     def __str__(self) -> str:
         """Return the form that messages use."""
-        return f"the Push server {self.name} ({', '.join(self.addresses)} port {self.port})"
+        what = "Push" if self.kind == "push" else "LLQ"
+        return f"the {what} server {self.name} ({', '.join(self.addresses)} port {self.port})"
 
 
 class PushClient:
@@ -73,7 +83,7 @@ class PushClient:
         self._wanted: dict[Question, None] = {}
         self._any_wanted = asyncio.Event()
         self._view = View()
-        self._session: Session | None = None
+        self._session: Session | LlqSession | None = None
         self._not_before: dict[Server, float] = {}
 
     def follow(self, questions: Iterable[Question]) -> None:
@@ -112,27 +122,27 @@ class PushClient:
             for server in servers:
                 if self._not_before.get(server, 0.0) > asyncio.get_running_loop().time():
                     continue
-                lasted, ended = await self._async_session(server)
+                lasted, ended = await self._async_session(server, best=server.kind == servers[0].kind)
                 error = ended or error
                 if lasted or not self._wanted:
                     break
             if not self._wanted:
                 continue
             failures = 0 if lasted else failures + 1
-            self._on_state(None, error or PushError("there is no Push server that can be asked now"))
+            self._on_state(None, error or PushError("there is no Push or LLQ server that can be asked now"))
             if failures:
                 wait = min(FIRST_RETRY_S * RETRY_FACTOR ** (failures - 1), LAST_RETRY_S)
                 await asyncio.sleep(wait * random.uniform(0.75, 1.25))  # noqa: S311 - spread, not secrecy
 
-    async def _async_session(self, server: Server) -> tuple[bool, PushError | None]:
+    async def _async_session(self, server: Server, *, best: bool) -> tuple[bool, PushError | None]:
         """Hold one session; return whether it was established, and why it ended."""
         loop = asyncio.get_running_loop()
         try:
-            streams = await self._async_connect(server)
+            session = self._session = await self._async_open(server)
         except PushError as err:
             return False, err
         begun = loop.time()
-        session = self._session = Session(streams, self._told, lambda: self._synced(server))
+        ending = None if best else loop.call_later(BETTER_S, session.close)
 
         def steady() -> bool:
             return session.synced and loop.time() - begun > STEADY_S
@@ -146,23 +156,23 @@ class PushClient:
             reason = getattr(err, "strerror", None) or "the connection ended"
             return steady(), PushError(f"{server} is lost: {reason}; see that it runs")
         finally:
+            if ending is not None:
+                ending.cancel()
             self._session = None
             self._view.doubt()
             if session.stay_away_s is not None:
                 self._not_before[server] = loop.time() + session.stay_away_s
         if session.refusals:
-            rcode = next(iter(session.refusals.values()))
-            return False, PushError(
-                f"{server} refuses ({rcode_name(rcode)}): see that it serves the zone, and knows this host"
-            )
+            reason = next(iter(session.refusals.values()))
+            return False, PushError(f"{server} refuses ({reason}): see that it serves the zone, and knows this host")
         return steady(), None
 
-    async def _async_connect(self, server: Server) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _async_open(self, server: Server) -> Session | LlqSession:
         causes = []
         for address in server.addresses:
             try:
                 async with asyncio.timeout(CONNECT_WITHIN_S):
-                    return await self._async_open(server, address)
+                    return await self._async_begin(server, address)
             except TimeoutError:
                 causes.append("no answer")
             except ssl.SSLCertVerificationError as err:
@@ -176,15 +186,22 @@ class PushClient:
         why = ", ".join(dict.fromkeys(causes)) or "it has no address"
         raise PushError(f"{server} can't be reached: {why}; see that it runs, and lets us in there")
 
-    async def _async_open(self, server: Server, address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _async_begin(self, server: Server, address: str) -> Session | LlqSession:
+        def synced() -> None:
+            self._synced(server)
+
+        if server.kind == "llq":
+            return LlqSession(await async_datagrams(address, server.port), self._key, self._told, synced)
         streams = await asyncio.open_connection(address, server.port, ssl=self._context, server_hostname=server.name)
+        if server.kind == "llq-tls":
+            return LlqSession(Connection(streams), self._key, self._told, synced)
         if self._key is not None:
             try:
                 await async_introduce(streams, server.name, self._key, str(server))
             except BaseException:
                 streams[1].close()
                 raise
-        return streams
+        return Session(streams, self._told, synced)
 
     def _told(self, changes: Sequence[Change]) -> None:
         different = self._view.apply(changes, self._wanted)

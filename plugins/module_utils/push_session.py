@@ -33,7 +33,7 @@ class Session:
     ) -> None:
         self.synced = False
         self.stay_away_s: float | None = None
-        self.refusals: dict[Question, int] = {}
+        self.refusals: dict[Question, str] = {}
         self._reader, self._writer = streams
         self._on_changes = on_changes
         self._on_synced = on_synced
@@ -154,7 +154,7 @@ class Session:
         elif message.rcode and message.id in self._active:
             # At once, or later, when what it was granted for has ended (RFC 8490 section 5.6).
             question = self._active.pop(message.id)
-            self.refusals[question] = message.rcode
+            self.refusals[question] = rcode_name(message.rcode)
             delay_ms = dso.parse_retry_delay(message)
             self.stay_away_s = None if delay_ms is None else delay_ms / 1000
         elif message.id not in self._active and message.rcode == dso.Rcode.NOERROR:

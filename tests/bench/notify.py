@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From the UPDATE that BIND has answered to the event at the subscriber: by DNS Push, and by what there is without."""
+"""From the UPDATE that BIND has answered to the event at the subscriber: by Push, by LLQ, and by what there is else."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ SSH = dns.name.from_text("_ssh._tcp", ZONE)
 # Subscribers, and how many changes are made while they listen.
 CROWDS = {1: 200, 100: 50, 1_000: 20, 10_000: 8}
 # The protocols, each with the module that subscribes; another one adds a line, and prints the same JSON.
-SUBSCRIBERS = {"push": "tests.bench.push_clients"}
+SUBSCRIBERS = {"push": "tests.bench.push_clients", "llq": "tests.bench.llq_clients"}
+HOW = {"push": "Push by TLS", "llq": "LLQ by UDP with TSIG"}
 PAUSE_S = 0.1  # between changes: what one left behind shall not slow down the next
 SERVER_CORE, CLIENT_CORE = "0", "1"
 TTL_S = 120  # of a host's address (docs/architecture.md), which polling goes by
@@ -108,7 +109,7 @@ def line(process: subprocess.Popen[str]) -> dict[str, object]:
 def measure(protocol: str, count: int) -> Measured:
     """Measure one protocol with so many subscribers."""
     measured = Measured()
-    limits = Limits(sessions=12_000, sessions_per_address=12_000)
+    limits = Limits(sessions=12_000, sessions_per_address=12_000, llqs_per_client=12_000)
     with notifying(limits=limits, prefix=("taskset", "-c", SERVER_CORE)) as notifier:
         before_kb, begun = notifier.resident_kb, time.monotonic()
         with subscribed(notifier, protocol, count) as process:
@@ -177,10 +178,10 @@ def main() -> None:
     transfer_s = asyncio.run(async_transfer_s())
     rows.append(["NOTIFY and IXFR alone", "1", f"{transfer_s * 1000:.1f}", "", "", "", "", "a secondary: our mirror"])
     largest = max(CROWDS)
-    for protocol in SUBSCRIBERS:
+    for protocol, what in HOW.items():
         for count in CROWDS:
             measured = measure(protocol, count)
-            rows.append(row(protocol, count, measured))
+            rows.append(row(what, count, measured))
             print(rows[-1], flush=True)
             if count == 1:
                 numbers[f"{protocol}_one_p50_ms"] = measured.percentile_s(50) * 1000

@@ -15,12 +15,16 @@ import socket
 import ssl
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import dns.name
 import dns.rdatatype
 import dns.tsig
 from ansible_collections.btmm.fleet.plugins.module_utils import dso, push
 from ansible_collections.btmm.fleet.plugins.module_utils.push_introduction import introduction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 AT_ONCE = 24  # handshakes
 CONNECT_S, EVENT_S = 120.0, 20.0
@@ -136,7 +140,20 @@ class Crowd:
         return times
 
 
-def main() -> None:
+class Subscribers(Protocol):
+    """What `run` runs: made of the arguments; `lost` counts those whose connection has ended."""
+
+    lost: int
+
+    def subscribe(self, count: int) -> None:
+        """Begin, and wait until so many are subscribed."""
+
+    def event(self) -> list[float]:
+        """Wait for an event; return when each of them had it."""
+
+
+def run(make: Callable[[argparse.Namespace], Subscribers]) -> None:
+    """Subscribe as the command line says, and print what comes."""
     parser = argparse.ArgumentParser()
     for name in ("--address", "--server-name", "--ca", "--key-name", "--secret", "--name", "--type"):
         parser.add_argument(name, required=True)
@@ -145,7 +162,7 @@ def main() -> None:
     arguments = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    crowd = Crowd(arguments)
+    crowd = make(arguments)
     crowd.subscribe(arguments.count)
     print(json.dumps({"subscribed": arguments.count}), flush=True)
     while True:
@@ -153,4 +170,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(Crowd)

@@ -67,3 +67,42 @@ def test_it_holds_the_hosts_keys_and_not_the_owners(fleet: Fleet) -> None:
     assert secret not in held
     with pytest.raises(AssertionError, match="Permission denied"):
         fleet.on("zone", "runuser", "-u", "btmm-notifier", "--", "cat", "/etc/bind/btmm/keys.conf")
+
+
+def follow(fleet: Fleet, host: str) -> str:
+    """Return how a host's watcher learns of changes."""
+    status = json.loads(fleet.on(host, "cat", f"/run/btmm/{proof.ZONE}/status.json"))
+    method: str = status["follow"]
+    return method
+
+
+@pytest.mark.parametrize(
+    ("off", "method"),
+    [
+        (["push"], "llq"),
+        (["push", "llq_tls"], "llq"),
+        (["push", "llq_tls", "llq"], "polling"),
+        ([], "push"),  # last, since it leaves everything as it was
+    ],
+    ids=["LLQ by TLS", "LLQ by UDP", "polling", "Push"],
+)
+def test_a_watcher_follows_by_the_best_way_that_there_is(fleet: Fleet, off: list[str], method: str) -> None:
+    run = fleet.playbook("site.yml", variables={f"notifier_{kind}_port": 0 for kind in off})
+    assert run.code == 0, run.output
+    proof.drop_tunnels(fleet, "imac", "macbook")
+    for host in ("imac", "macbook"):
+        fleet.on(host, "systemctl", "restart", f"btmm-watcher@{proof.ZONE}.service")
+    for host in ("imac", "macbook"):
+        fleet.on(host, "btmm", "wait", "--timeout", "30")
+    # The tunnel is what there is to follow for. The one who called stays, and the other one moves.
+    fleet.on("macbook", "ping", "-c", "1", f"imac.{proof.ZONE}")
+    until(lambda: follow(fleet, "macbook") == method, 30)
+    moved = time.time()
+    try:
+        fleet.lab("plug", "imac", "cafe")
+        journal = f"journalctl --since @{moved:.3f} -u btmm-watcher@{proof.ZONE}"
+        heard = f"{journal} | grep -c 'imac is elsewhere now' || true"
+        until(lambda: int(fleet.shell("macbook", heard)) > 0, 10 if method != "polling" else 150)
+    finally:
+        fleet.lab("plug", "imac", "home")
+        fleet.on("imac", "btmm", "wait", "--timeout", "30")

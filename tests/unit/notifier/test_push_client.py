@@ -45,8 +45,8 @@ class Told:
         return [f"{'-' if c.ttl == REMOVE else '+'}{c.rdata}" for c in self.changes]
 
 
-async def async_until(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + PATIENCE_S
+async def async_until(condition: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
+    end = time.monotonic() + patience_s
     while not condition():
         assert time.monotonic() < end, f"not within the time: {what}"
         await asyncio.sleep(0.01)

@@ -95,18 +95,23 @@ async def test_servers_are_found_in_the_zone(tmp_path: Path) -> None:
     with notifying() as notifier:
         config = config_for(notifier, tmp_path)
         client = ZoneClient(config)
-        with pytest.raises(PushError, match="names no Push server"):
+        with pytest.raises(PushError, match="names no Push or LLQ server"):
             await async_find_servers(config, client)
         update(
             notifier,
             "add _dns-push-tls._tcp 60 SRV 10 0 8853 second",
             "add _dns-push-tls._tcp 60 SRV 0 0 8854 zone",
+            "add _dns-llq-tls._tcp 60 SRV 0 0 5533 zone",
+            "add _dns-llq._udp 60 SRV 0 0 5352 second",
             "add second 60 A 192.0.2.1",
             "add second 60 AAAA 2001:db8::1",
         )
         assert await async_find_servers(config, client) == [
             Server(SERVER_NAME, (ADDRESS,), 8854),  # the address that the configuration has for it
             Server("second.bob.members.example", ("192.0.2.1", "2001:db8::1"), 8853),
+            Server(SERVER_NAME, (ADDRESS,), 5533, "llq-tls"),
+            Server("second.bob.members.example", ("192.0.2.1",), 5352, "llq"),
+            Server("second.bob.members.example", ("2001:db8::1",), 5352, "llq"),
         ]
         client.drop()
 
@@ -143,6 +148,32 @@ async def test_polling_goes_on_where_nobody_pushes(tmp_path: Path, monkeypatch: 
             await async_until(lambda: heard.methods == ["push", "polling"], "polled again")
             update(notifier, "add mini 60 A 192.0.2.3")
             await async_until(lambda: len(heard.changed) > 1, "heard by polling")
+
+
+@pytest.mark.parametrize("kind", ["llq-tls", "llq"])
+async def test_llq_is_used_where_nobody_pushes(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(push_client, "BETTER_S", 1.0)
+    with notifying(hosts=("imac",)) as notifier:
+        service, port = {
+            "llq-tls": ("_dns-llq-tls._tcp", notifier.ports.llq_tls),
+            "llq": ("_dns-llq._udp", notifier.ports.llq),
+        }[kind]
+        update(notifier, f"add {service} 60 SRV 0 0 {port} zone", "add zone 60 A 127.0.0.1", "add mini 60 A 192.0.2.1")
+        # Push is announced, but nobody is there.
+        update(notifier, "add _dns-push-tls._tcp 60 SRV 0 0 1 zone")
+        async with following(config_for(notifier, tmp_path)) as (follower, heard):
+            await follower.async_follow(frozenset({(MINI, A)}))
+            await async_until(lambda: heard.methods == ["llq"], "a session")
+            assert heard.changed == []
+            update(notifier, "delete mini A", "add mini 60 A 192.0.2.2")
+            await async_until(lambda: ("mini", "A") in heard.changed, "the move")
+            # What is better is looked for again, and taken when it is back.
+            update(
+                notifier,
+                "delete _dns-push-tls._tcp",
+                f"add _dns-push-tls._tcp 60 SRV 0 0 {notifier.ports.push} zone",
+            )
+            await async_until(lambda: heard.methods[-1] == "push", "Push")
 
 
 async def test_a_sidebar_shows_what_comes_and_goes(tmp_path: Path) -> None:

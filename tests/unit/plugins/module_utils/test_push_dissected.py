@@ -6,9 +6,6 @@ It reads header and TLVs; of the records in a PUSH it (4.0) shows the octets onl
 
 from __future__ import annotations
 
-import shutil
-import struct
-import subprocess
 from pathlib import Path
 
 import dns.name
@@ -17,6 +14,8 @@ import pytest
 from ansible_collections.btmm.fleet.plugins.module_utils import dso, push
 from ansible_collections.btmm.fleet.plugins.module_utils.dso import Keepalive, Rcode, Tlv
 from ansible_collections.btmm.fleet.plugins.module_utils.push import ANY, REMOVE, REMOVE_ALL, Change, Question
+
+from tests.dissect import dissected
 
 ZONE = dns.name.from_text("bob.members.example")
 SSH = dns.name.from_text("_ssh._tcp", ZONE)
@@ -52,40 +51,16 @@ MESSAGES = {
 }
 
 
-@pytest.fixture(scope="module")
-def tshark() -> str:
-    program = shutil.which("tshark")
-    if program is None:
-        pytest.skip("there is no tshark here: apt-get install tshark")
-    return program
-
-
-def capture(path: Path, wire: bytes) -> None:
-    """Write a capture of one TCP segment from port 53, which the dissector takes for DNS; checksums are not set."""
-    payload = len(wire).to_bytes(2, "big") + wire
-    tcp = struct.pack("!HHIIBBHHH", 53, 40_000, 1, 1, 5 << 4, 0x18, 0xFFFF, 0, 0) + payload
-    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(tcp), 1, 0, 64, 6, 0, b"\x7f\0\0\1", b"\x7f\0\0\1") + tcp
-    head = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65_535, 101)  # 101: the packets begin with IP
-    path.write_bytes(head + struct.pack("<IIII", 0, 0, len(ip), len(ip)) + ip)
-
-
-def dissected(tshark: str, path: Path) -> str:
-    options = ["-o", "tcp.check_checksum:FALSE", "-o", "ip.check_checksum:FALSE", "-V", "-r", str(path)]
-    return subprocess.run([tshark, *options], capture_output=True, text=True, check=True).stdout
-
-
 @pytest.mark.parametrize("kind", MESSAGES)
-def test_wireshark_finds_nothing_wrong(tshark: str, tmp_path: Path, kind: str) -> None:
+def test_wireshark_finds_nothing_wrong(tmp_path: Path, kind: str) -> None:
     wire, words = MESSAGES[kind]
-    capture(tmp_path / "pcap", wire)
-    text = dissected(tshark, tmp_path / "pcap")
+    text = dissected(tmp_path, wire)
     assert "DSO" in text or "Stateful" in text
     assert "Malformed" not in text
     assert not [word for word in words if word not in text], text[text.find("Domain Name System") :]
 
 
-def test_wireshark_would_tell_what_is_wrong(tshark: str, tmp_path: Path) -> None:
+def test_wireshark_would_tell_what_is_wrong(tmp_path: Path) -> None:
     wire = bytearray(MESSAGES["push"][0])
     wire[15] += 40  # the length of the TLV
-    capture(tmp_path / "pcap", bytes(wire[:-10]))
-    assert "Malformed" in dissected(tshark, tmp_path / "pcap")
+    assert "Malformed" in dissected(tmp_path, bytes(wire[:-10]))
