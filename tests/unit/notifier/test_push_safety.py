@@ -57,22 +57,24 @@ def test_half_open_handshakes_give_way_and_take_little(notifier: Notifier) -> No
             sock.close()
 
 
+@pytest.mark.timeout(300)
 def test_ten_thousand_sessions_of_one_host_are_not_taken(notifier: Notifier) -> None:
     """One client's limit is 32: the others of its sessions are cut off as soon as it has shown who it is."""
     imac, before_kb = notifier.host("imac"), notifier.resident_kb
     command = [
         sys.executable,
         "-c",
-        _FLOOD.format(count=MANY // 10, port=notifier.ports.push, name=SERVER_NAME, c=imac),
+        _FLOOD.format(count=MANY, port=notifier.ports.push, name=SERVER_NAME, c=imac),
     ]
     with served(notifier), subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as flood:
-        alive = int(flood.communicate(timeout=60)[0])
+        alive = int(flood.communicate(timeout=240)[0])
         assert alive <= Limits().sessions_per_address
         assert notifier.resident_kb - before_kb < SLACK_KB
 
 
 _FLOOD = """
-import socket, ssl
+import resource, socket, ssl
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
 context = ssl.create_default_context(cafile="{c.ca}")
 context.load_cert_chain("{c.certificate}", "{c.key}")
 held = []
@@ -137,11 +139,11 @@ def test_a_slow_reader_is_dropped_and_not_buffered(notifier: Notifier) -> None:
         before_kb = notifier.resident_kb
         slow.begin()
         with contextlib.suppress(OSError):  # reset; TLS may call it an end of file
-            slow.sock.settimeout(5)
+            slow.sock.settimeout(30)
             for number in range(100, 1_500):
                 slow.write(dso.encode([push.subscribe(Question(name, PTR))], number))
                 slow.write(dso.encode([push.unsubscribe(number)]))
-        wait_for(lambda: notifier.status()["push"]["slow"] == 1, "the slow one is dropped", 15)
+        wait_for(lambda: notifier.status()["push"]["slow"] == 1, "the slow one is dropped", 30)
         assert notifier.resident_kb - before_kb < SLACK_KB
 
 
