@@ -8,12 +8,12 @@ import socket
 import time
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ansible_collections.btmm.fleet.plugins.module_utils import ipsec, ipsec_swanctl
 from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint
 
 from .errors import TunnelError
-from .portmap.mapping import TUNNEL_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -25,12 +25,7 @@ if TYPE_CHECKING:
     from .peers import Peer
 
 SOCKET = "/run/charon.vici"
-DPD_S = 30  # silence after which charon asks a peer that we called whether it lives
-IDLE_S = 600  # a tunnel without traffic for so long is closed (RFC 6281 section 7.1: tunnels come and go on demand)
 ANSWER_S = 5.0
-
-_IKE_PROPOSALS = ["aes128gcm16-prfsha256-x25519", "aes256gcm16-prfsha384-ecp384"]
-_ESP_PROPOSALS = ["aes128gcm16-x25519", "aes256gcm16-ecp384"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,44 +135,23 @@ def listen(changed: Callable[[], None], going_on: Callable[[], bool], again_s: f
             time.sleep(again_s)
 
 
-def connection(config: Config, name: str, peer: Peer, at: Endpoint) -> dict[str, Any]:
+def connection(config: Config, name: str, peer: Peer, at: Endpoint) -> dict[str, ipsec_swanctl.Value]:
     """Return what charon is told of a peer.
 
     Raises:
-        TunnelError: the host's certificate is missing.
+        TunnelError: the host's certificate is missing, or the zone says of the peer what can't be.
     """
     try:
         certificate = config.certificate.read_bytes()
         authority = config.ca.read_bytes()
     except OSError as err:
         raise TunnelError(f"{err.filename} can't be read ({err.strerror}): run the identity role again") from err
-    child = {
-        "local_ts": [f"{config.host.ula}/128"],
-        "remote_ts": [f"{peer.ula}/128"],
-        "esp_proposals": _ESP_PROPOSALS,
-        "mode": "tunnel",
-        "start_action": "none",
-        "dpd_action": "clear",
-        "inactivity": f"{IDLE_S}s",
-    }
-    return {
-        "version": "2",
-        "remote_addrs": [str(at.address)],
-        "remote_port": str(at.port),
-        # From 500 to another port the non-ESP marker would be missing, and the peer would never answer.
-        "local_port": str(TUNNEL_PORT),
-        "encap": "yes",
-        "mobike": "yes",
-        "dpd_delay": f"{DPD_S}s",
-        "proposals": _IKE_PROPOSALS,
-        "local": {
-            "auth": "pubkey",
-            "certs": [certificate],
-            "id": config.host_name.to_text(omit_final_dot=True),
-        },
-        "remote": {"auth": "pubkey", "cacerts": [authority], "id": peer.identity},
-        "children": {name: child},
-    }
+    try:
+        local = ipsec.Local(config.host_name.to_text(omit_final_dot=True), config.host.ula, config.prefix)
+        tunnel = ipsec.outbound(local, ipsec.Remote(peer.identity, peer.ula, at.address, at.port))
+    except ipsec.InvalidTunnel as err:
+        raise TunnelError(str(err)) from err
+    return ipsec_swanctl.connection(name, tunnel, certificate, authority)
 
 
 def _is_in(selector: str, prefix: IPv6Network) -> bool:

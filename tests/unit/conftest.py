@@ -3,10 +3,18 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import random
+import shlex
 import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+
+_CLONE_NEWNET = 0x40000000
 
 
 @pytest.fixture
@@ -17,6 +25,26 @@ def ports() -> range:
         if all(_is_free(port) for port in wanted):
             return wanted
     pytest.fail("no free ports")
+
+
+@pytest.fixture
+def own_network() -> Iterator[Callable[[str], str]]:
+    """Put the test, and what it starts, into an empty network namespace; gives a function that runs a command there."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a network namespace")
+    libc = ctypes.CDLL(None, use_errno=True)
+    with Path("/proc/thread-self/ns/net").open("rb") as before:
+        assert libc.unshare(_CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+        try:
+            yield _run
+        finally:
+            assert libc.setns(before.fileno(), _CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+
+
+def _run(command: str) -> str:
+    done = subprocess.run(shlex.split(command), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+    return done.stdout
 
 
 def _is_free(port: int) -> bool:

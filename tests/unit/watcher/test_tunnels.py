@@ -183,6 +183,14 @@ async def test_what_charon_is_told(rig: Rig) -> None:
     assert (selectors["local_ts"], selectors["remote_ts"]) == (["fd12:3456:789a::1/128"], ["fd12:3456:789a::2/128"])
 
 
+async def test_a_name_that_is_none_is_told(rig: Rig) -> None:
+    with pytest.raises(TunnelError, match="is no name of a host"):
+        await rig.tunnels.async_ensure(
+            Peer("im ac", "im ac.bob.members.example", IPv6Address("fd12:3456:789a::2"), (DIRECT,))
+        )
+    assert not rig.charon.calls
+
+
 async def test_the_second_time_it_is_there(rig: Rig) -> None:
     await rig.tunnels.async_ensure(IMAC)
     assert await rig.tunnels.async_ensure(IMAC) == "found"

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the role tunnel installs, from its own variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+from ansible_collections.btmm.fleet.plugins.filter.swanctl_conf import FilterModule
+
+from tests.unit.swanctl_conf import parsed
+
+ROLE = Path(__file__).parents[4] / "roles/tunnel"
+FACTS = {
+    "tunnel_identity": "imac.bob.example",
+    "__tunnel_zone": "bob.example",
+    "__tunnel_local": {"connection": "btmm-in-bob_example"},
+    "__tunnel_ula": "fd12:3456:789a::1",
+    "__tunnel_prefix": "fd12:3456:789a::/48",
+}
+
+
+def installed(**options: object) -> str:
+    loader = DataLoader()
+    variables: dict[str, Any] = {}
+    for name in ("defaults", "vars"):
+        variables |= loader.load_from_file(str(ROLE / name / "main.yml"), trusted_as_template=True)
+    templar = Templar(loader, {**variables, **FACTS, **options})
+    swanctl_conf = FilterModule().filters()["swanctl_conf"]
+    return str(swanctl_conf(templar.template(variables["__tunnel_description"])))
+
+
+def test_one_connection_for_all() -> None:
+    assert (
+        installed()
+        == """\
+# Written by Ansible (btmm.fleet).
+connections {
+  btmm-in-bob_example {
+    version = 2
+    remote_addrs = %any
+    local_port = 4500
+    encap = yes
+    mobike = yes
+    dpd_delay = 120s
+    proposals = aes256gcm16-prfsha384-x25519,aes128gcm16-prfsha256-x25519,aes256gcm16-prfsha384-ecp256
+    local {
+      auth = pubkey
+      certs = btmm-bob.example.pem
+      id = imac.bob.example
+    }
+    remote {
+      auth = pubkey
+      cacerts = btmm-bob.example.pem
+    }
+    children {
+      btmm-in-bob_example {
+        mode = tunnel
+        local_ts = fd12:3456:789a::1/128
+        remote_ts = fd12:3456:789a::/48
+        esp_proposals = aes256gcm16-x25519,aes128gcm16-x25519,aes256gcm16-ecp256
+        start_action = none
+        dpd_action = clear
+        inactivity = 600s
+      }
+    }
+    unique = no
+  }
+}
+"""
+    )
+
+
+def test_the_roles_options() -> None:
+    text = installed(
+        tunnel_port=4600,
+        tunnel_dpd_delay=9,
+        tunnel_idle=8,
+        tunnel_ike_proposals=["aes256-sha256-modp2048"],
+        tunnel_esp_proposals=["aes256-sha512"],
+    )
+    connection = parsed(text)["connections"]["btmm-in-bob_example"]
+    assert connection["local_port"] == "4600"
+    assert connection["dpd_delay"] == "9s"
+    assert connection["proposals"] == "aes256-sha256-modp2048"
+    (child,) = connection["children"].values()
+    assert (child["inactivity"], child["esp_proposals"]) == ("8s", "aes256-sha512")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"tunnel_esp_proposals": ["aes256"]}, "imac.bob.example has proposals for IKE or ESP alone"),
+        ({"__tunnel_ula": "fd00::1"}, "not in fd12:3456:789a::/48"),
+    ],
+)
+def test_errors(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(AnsibleFilterError, match=said):
+        installed(**options)
