@@ -29,6 +29,7 @@ from .tunnels import Tunnels
 from .zone_client import ZoneClient
 
 if TYPE_CHECKING:
+    from .charon import Tunnel
     from .config import Config
     from .follow import Follower
     from .places import Places
@@ -66,6 +67,7 @@ class Instance:
         self._watch: netlink.Watch | None = None
         self._clock: clock.Watch | None = None
         self._listing: asyncio.Task[None] | None = None
+        self._unlisted = False
         self._uplink: Uplink | None = None
         self._sleeping: asyncio.Task[None] | None = None
         self._changed_at = 0.0
@@ -231,11 +233,16 @@ class Instance:
         return Vantage(self._uplink, self._presence.outer)
 
     def _peers_changed(self) -> None:
+        self._unlisted = True
         if self._listing is None or self._listing.done():
             self._listing = asyncio.create_task(self._async_list())
 
     async def _async_list(self) -> None:
-        tunnels = await self._tunnels.async_list()
+        while self._unlisted:  # again, when something changed while charon was asked
+            self._unlisted = False
+            self._list(await self._tunnels.async_list())
+
+    def _list(self, tunnels: list[Tunnel]) -> None:
         labels = (self._locator.label_of(tunnel.identity) for tunnel in tunnels)
         self._following.tunnels(frozenset(label for label in labels if label))
         self._status.set(

@@ -111,11 +111,19 @@ def told_address(fleet: Fleet, router: str, address: str) -> Iterator[None]:
         fleet.shell(router, f"sed -i /^ext_ip=/d {conf}; systemctl restart lab-miniupnpd")
 
 
-def reboot(fleet: Fleet) -> None:
-    """Have imac's gateway forget its mappings, as a router does that starts; miniupnpd itself leaves them in place."""
+def reboot(fleet: Fleet, router: str = "nat-home") -> None:
+    """Have a gateway forget its mappings, as a router does that starts; miniupnpd itself leaves them in place."""
     chains = ("miniupnpd", "prerouting_miniupnpd", "postrouting_miniupnpd")
     flush = "; ".join(f"nft flush chain inet filter {chain}" for chain in chains)
-    fleet.shell("nat-home", f"systemctl stop lab-miniupnpd; {flush}; systemctl start lab-miniupnpd")
+    fleet.shell(router, f"systemctl stop lab-miniupnpd; {flush}; systemctl start lab-miniupnpd")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _emptied(fleet: Fleet) -> None:
+    """Hosts that moved in other tests have left mappings behind, for as long as these were granted."""
+    for host, router in (("imac", "nat-home"), ("macbook", "nat-cafe")):
+        reboot(fleet, router)
+        until(f"{host} is mapped again", lambda: len(mapped(fleet, router)) == 1)  # noqa: B023 - called here
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import proof
+from tests.e2e import faults, proof
 from tests.e2e.fleet import Fleet
 from tests.e2e.test_zone_writes import write
 
@@ -53,8 +53,7 @@ def test_a_lost_zone_host_and_a_lost_controller_come_back_from_the_backup(fleet:
     for host in ("imac", "macbook", "mini"):
         fleet.on(host, "systemctl", "restart", proof.WATCHER)
         fleet.on(host, "btmm", "wait")
-    proof.records(fleet)
-    proof.fetch(fleet, "macbook", "imac")
+    faults.whole(fleet)
     proof.again(fleet)
 
 
@@ -87,6 +86,5 @@ def test_keys_are_replaced_while_a_host_writes_and_asks(fleet: Fleet) -> None:
     assert "REFUSED" in write(
         fleet, f"add mini.{proof.ZONE}. 120 A 203.0.113.20"
     )  # with the new key it has its grants, no others
-    proof.records(fleet)
-    proof.fetch(fleet, "macbook", "imac")
+    faults.whole(fleet)
     proof.again(fleet)
