@@ -38,6 +38,8 @@ KINDS = {
 SETTLE_S = 20
 FETCH_S = 20
 RELAYED = "relayed"
+SHOWN_S = 1.5  # after which `btmm status` shows what charon did
+WANTED_S = 70  # for so long an end may try to get a tunnel back
 BETTER_S = 10  # within which a relayed tunnel, of a moment when the other end was not mapped yet, becomes a better one
 # Runs on a host: waits until its daemon has published from the network that it was just plugged into.
 SETTLED = """
@@ -106,11 +108,7 @@ def move(fleet: Fleet, side: str, kind: str) -> None:
 
 def fetch(fleet: Fleet, best: str) -> Outcome:
     """Open right's page on left by name, no tunnel before; a relayed one may become better if it should be."""
-    proof.drop_tunnels(fleet, "left", "right")
-    begin = time.monotonic()
-    while way(fleet) is not None:  # else the way of the pair before would be taken for this one's
-        assert time.monotonic() - begin < BETTER_S, "`btmm status` shows a tunnel that was dropped"
-        time.sleep(0.1)
+    forget_tunnels(fleet)
     begin = time.monotonic()
     url = f"http://right.{ZONE}/"
     curl = ("curl", "-sS", "--fail", "--max-time", str(FETCH_S), "--write-out", r"\n%{time_starttransfer}", url)
@@ -130,6 +128,18 @@ def fetch(fleet: Fleet, best: str) -> Outcome:
         assert time.monotonic() < deadline, "the page came, but `btmm status` shows no tunnel to right"
         time.sleep(0.2)
     return Outcome(rung, tried + float(seconds), "; ".join(faults))
+
+
+def forget_tunnels(fleet: Fleet) -> None:
+    """Take all tunnels down, until left's status shows none: else the way before would be taken for the one to come."""
+    deadline = time.monotonic() + WANTED_S
+    while True:
+        proof.drop_tunnels(fleet, "left", "right")
+        time.sleep(SHOWN_S)
+        if way(fleet) is None:
+            return
+        # A tunnel that was in use is got back after a move; once it is, its end is an end.
+        assert time.monotonic() < deadline, "`btmm status` shows a tunnel that was dropped again and again"
 
 
 def way(fleet: Fleet) -> str | None:
