@@ -193,7 +193,7 @@ def test_a_daemon_that_is_killed_at_any_moment_recovers(fleet: Fleet) -> None:
     script = f"kill -9 $(systemctl show -p MainPID --value {UNIT}) 2>/dev/null || true"
     for _ in range(KILLS):
         fleet.shell("mini", script)
-        time.sleep(2 + random.uniform(0, 1.5))
+        time.sleep(2 + random.uniform(0, 1.5))  # noqa: S311 - RestartSec, then a random moment of the start
     fleet.on("mini", "btmm", "wait", "--timeout", "30")
     until_well(fleet, "mini")
     proof.records(fleet)

@@ -27,6 +27,7 @@ double  4    4      M    R      M      R     R
 cgnat   4    4      R    R      R      R     R
 six     6    R      R    R      R      R     6
 """
+BEST_FIRST = ("direct6", "direct", "mediated", "relayed")
 RUNGS = {"6": "direct6", "4": "direct", "M": "mediated", "R": "relayed"}
 
 
@@ -61,5 +62,6 @@ def test_the_table_names_every_pair() -> None:
 @pytest.mark.parametrize(("left", "right"), expected())
 def test_each_pair_connects_by_the_best_way_it_can(grid: Grid, left: str, right: str) -> None:
     outcome, best = grid[left, right], expected()[left, right]
-    wanted = {best, "mediated"} if best.startswith("direct") else {best}
-    assert outcome.rung in wanted, f"{left} to {right}: {outcome}"
+    # As good as expected, or better: the right one may have called, which has other ways to go.
+    worst = max(BEST_FIRST.index(best), BEST_FIRST.index("mediated"))
+    assert outcome.rung in BEST_FIRST[: worst + 1], f"{left} to {right}: {outcome}"

@@ -123,7 +123,7 @@ def _emptied(fleet: Fleet) -> None:
     """Hosts that moved in other tests have left mappings behind, for as long as these were granted."""
     for host, router in (("imac", "nat-home"), ("macbook", "nat-cafe")):
         reboot(fleet, router)
-        until(f"{host} is mapped again", lambda: len(mapped(fleet, router)) == 1)
+        until(f"{host} is mapped again", lambda: len(mapped(fleet, router)) == 1)  # noqa: B023 - called here
 
 
 @pytest.fixture
