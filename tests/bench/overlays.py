@@ -95,8 +95,9 @@ class Unit:
         return f"{self.net}.{HOSTS[host]}"
 
     def connect(self, source: str, target: str) -> None:
-        ping = ("ping", "-n", "-c1", "-i0.2", "-w60", self.address(target))
-        self._fleet.on(source, *ping, timeout=70)
+        # A mover of Nebula's tells its lighthouse once a minute, and a handshake that is on its way runs into the void.
+        ping = ("ping", "-n", "-c1", "-i0.2", "-w150", self.address(target))
+        self._fleet.on(source, *ping, timeout=160)
 
     def configure(self) -> None:
         """Write the configuration."""
