@@ -5,7 +5,7 @@ set -eu
 root=$1
 
 # The roles under rehearsal manage these; pages are switched on per host.
-chroot "$root" systemctl disable named strongswan nginx nftables
+chroot "$root" systemctl disable named strongswan nginx nftables krb5-kdc krb5-admin-server smbd nmbd apache2
 # A router runs miniupnpd by a unit of the lab; not every release has it.
 chroot "$root" systemctl disable miniupnpd 2>/dev/null || true
 
