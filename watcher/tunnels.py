@@ -242,8 +242,9 @@ class Tunnels:
     async def _async_watch(self) -> None:
         """Look at the tunnels after each event; and while there are any, now and then: does traffic get an answer?"""
         while True:
+            known = self._caller.known()  # one that is made while charon is asked may not be in its answer
             tunnels = await self.async_list()
-            self._caller.keep(tunnels)
+            self._caller.forget_rungs(known - {tunnel.number for tunnel in tunnels})
             busy = False
             for tunnel in _latest(tunnels):
                 same = [t for t in tunnels if t.identity == tunnel.identity]
