@@ -34,3 +34,18 @@ def fleet(clean: Fleet, rehearsed: Run) -> Fleet:
     run = clean.playbook("site.yml")
     assert run.code == 0, run.output
     return clean
+
+
+@pytest.fixture(scope="session")
+def grid_fleet() -> Iterator[Fleet]:
+    """Return another enrolled fleet: two hosts, and a network of every kind for each (lab/topologies/nat-grid.toml)."""
+    fleet = Fleet(f"{Fleet().name}_grid", "tests/e2e/grid")
+    fleet.lab("down")
+    try:
+        fleet.lab("--topology", "lab/topologies/nat-grid.toml", "up", timeout=180)
+        run = fleet.playbook("site.yml")
+        assert run.code == 0, run.output
+        yield fleet
+    finally:
+        if not os.environ.get("BTMM_KEEP"):
+            fleet.lab("down")
