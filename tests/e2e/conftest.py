@@ -5,10 +5,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.fleet import Fleet, Run
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep all tests of a fleet together, in their order: fleets are tested side by side (pytest-xdist, loadgroup)."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        fleet = next((name for name in ("grid_fleet", "clean") if name in fixtures), Path(item.path).stem)
+        item.add_marker(pytest.mark.xdist_group(fleet))
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ AGAIN_S = 0.3
 
 @dataclass(frozen=True)
 class Step:
-    """A script on one host or on several at once; for `within` seconds it is repeated until it `shows` what it has to."""
+    """A script on one host or several at once; for `within` seconds it is repeated until it `shows` what it has to."""
 
     on: tuple[str, ...]
     run: str
