@@ -9,18 +9,23 @@ import socket
 import struct
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ansible_collections.btmm.fleet.plugins.module_utils import ipsec
 from ansible_collections.btmm.fleet.plugins.module_utils.local_names import guard_table, inbound_connection
+
+from watcher.charon import algorithms
 
 from . import Finding, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from . import Patient
 
 _VICI_SOCKET = "/run/charon.vici"
+_CONNECTIONS = Path("/etc/swanctl/conf.d")
 _WARN_DAYS = 7  # the role renews earlier; an owner needs time to run it
 _ECHO_S = 2.0
 _MTU = 1280  # RFC 8200 section 5
@@ -33,7 +38,7 @@ def check(patient: Patient) -> Iterator[Finding]:
     """Look at what protects and carries the traffic."""
     yield _guard(patient)
     yield _certificate(patient)
-    yield _charon(patient)
+    yield from _charon(patient)
     peers = patient.status.get("peers") or []
     for peer in peers:
         yield _peer(patient, str(peer["name"]), str(peer["address"]))
@@ -70,7 +75,7 @@ def _certificate(patient: Patient) -> Finding:
     return Finding("certificate", f"{path} is valid for {days} days more", fix if days < _WARN_DAYS else "")
 
 
-def _charon(patient: Patient) -> Finding:
+def _charon(patient: Patient) -> Iterator[Finding]:
     import vici  # noqa: PLC0415 - its import takes longer than all other checks
     from vici.exception import SessionException  # noqa: PLC0415
 
@@ -82,12 +87,29 @@ def _charon(patient: Patient) -> Finding:
             session = vici.Session(sock)
             version = session.version()["version"].decode()
             loaded = {name.decode() for name in session.get_conns().get("conns", ())}
+            able = algorithms(session)
     except (OSError, SessionException) as err:
-        return Finding("charon", f"it does not answer at {_VICI_SOCKET} ({err})", "systemctl restart strongswan")
+        yield Finding("charon", f"it does not answer at {_VICI_SOCKET} ({err})", "systemctl restart strongswan")
+        return
     if wanted not in loaded:
         fix = "swanctl --load-all, and the tunnel role for this host if that does not help"
-        return Finding("charon", f"it runs without the connection {wanted}: no peer is let in", fix)
-    return Finding("charon", f"strongSwan {version} lets peers in by {wanted}")
+        yield Finding("charon", f"it runs without the connection {wanted}: no peer is let in", fix)
+    else:
+        yield Finding("charon", f"strongSwan {version} lets peers in by {wanted}")
+    yield _key_exchange(patient, version, able)
+
+
+def _key_exchange(patient: Patient, version: str, able: Collection[str]) -> Finding:
+    kem = ipsec.ML_KEM
+    if kem.algorithm not in able:
+        # No fault: there is no package that would mend it.
+        return Finding("key exchange", f"strongSwan {version} here has no {kem.title}: no tunnel is post-quantum")
+    with contextlib.suppress(OSError):
+        classical = ",".join(ipsec.proposals(2, calling=False).ike)
+        if f"proposals = {classical}\n" in (_CONNECTIONS / f"btmm-{patient.zone}.conf").read_text(encoding="utf-8"):
+            fix = "run the tunnel role for this host"
+            return Finding("key exchange", f"peers that call get no {kem.title}, which strongSwan has since", fix)
+    return Finding("key exchange", f"{kem.title} with peers that have it, too")
 
 
 def _peer(patient: Patient, name: str, address: str) -> Finding:
