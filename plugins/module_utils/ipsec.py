@@ -89,8 +89,8 @@ class Suite:
 # of one is dropped by the other. With SHA-512 all agree.
 ESP_HASH = 512
 
-# In order of preference. The hybrid one begins with the group of the next ones, so a peer that does not know it takes one
-# of these in its first answer. What is recorded today shall stay secret for long, hence its longer key.
+# In order of preference. The hybrid one begins with the group of the next ones, so a peer that does not know it takes
+# one of these in its first answer. What is recorded today shall stay secret for long, hence its longer key.
 SUITES = (
     Suite(2, 256, 384, "x25519", ML_KEM),
     Suite(2, 256, 384, "x25519", calls=False),
@@ -120,8 +120,8 @@ def suites(version: int, *, calling: bool, algorithms: Collection[str] = ()) -> 
     Args:
         version: of IKE.
         calling: whether it is to be offered, not answered.
-        algorithms: what the host's strongSwan lists. It refuses a connection with a KEM that it does not know, and which
-            it knows depends on how it was built more than on its version.
+        algorithms: what the host's strongSwan lists, which depends on how it was built more than on its version. With
+            a KEM that it has not, 5.9.8 refuses the connection, and 6.0.1 fails each call for which that is chosen.
     """
     return tuple(
         suite

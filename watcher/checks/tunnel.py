@@ -100,15 +100,21 @@ def _charon(patient: Patient) -> Iterator[Finding]:
 
 
 def _key_exchange(patient: Patient, version: str, able: Collection[str]) -> Finding:
-    kem = ipsec.ML_KEM
-    if kem.algorithm not in able:
-        # No fault: there is no package that would mend it.
+    kem, fix = ipsec.ML_KEM, "run the tunnel role for this host"
+    has = kem.algorithm in able
+    try:
+        told = (_CONNECTIONS / f"btmm-{patient.zone}.conf").read_text(encoding="utf-8")
+    except OSError:
+        told = ""  # that the connection is missing has been said
+    if not has and kem.keyword in told:
+        # Version 6.0.1 takes the connection, agrees to it with a caller, and ends the call then.
+        seen = f"peers that call are promised {kem.title}, which strongSwan {version} here has not: they don't get in"
+        return Finding("key exchange", seen, fix)
+    if not has:
+        # No fault: there may be no package that would mend it.
         return Finding("key exchange", f"strongSwan {version} here has no {kem.title}: no tunnel is post-quantum")
-    with contextlib.suppress(OSError):
-        classical = ",".join(ipsec.proposals(2, calling=False).ike)
-        if f"proposals = {classical}\n" in (_CONNECTIONS / f"btmm-{patient.zone}.conf").read_text(encoding="utf-8"):
-            fix = "run the tunnel role for this host"
-            return Finding("key exchange", f"peers that call get no {kem.title}, which strongSwan has since", fix)
+    if f" proposals = {','.join(ipsec.proposals(2, calling=False).ike)}\n" in told:
+        return Finding("key exchange", f"peers that call get no {kem.title}, which strongSwan {version} has", fix)
     return Finding("key exchange", f"{kem.title} with peers that have it, too")
 
 
