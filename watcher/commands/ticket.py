@@ -80,6 +80,8 @@ def _ticket(zone: str, name: str, realm: Realm) -> str:
         fault = tickets.difference(time.time() - ticket.begins, name)
         if fault:  # the library knows the difference now; programs that look at the ticket themselves do not
             print(f"{host()}: {fault}", file=sys.stderr)
+    else:
+        tickets.prefer(principal)
     return f"{name}  {principal}  until {moment(ticket.ends)}"
 
 

@@ -68,6 +68,11 @@ def get(credentials: Credentials, realm: Realm, host: str, key: bytes | None) ->
     return max(tickets, key=lambda each: each.begins)
 
 
+def prefer(principal: str) -> None:
+    """Make a ticket the collection's first one, as a new one is: some programs, as smbclient, look at that alone."""
+    _run(["kswitch", "-p", principal])
+
+
 def clock_fault(realm: Realm, host: str) -> str:
     """Return what is wrong with this host's clock or the KDC's, as the KDC tells it; '' when nothing is known to be."""
     theirs = realm.clock()

@@ -97,8 +97,13 @@ class Laptop:
         assert self.btmm("login")[0] == 0
         self.sign()
 
-    def tickets(self) -> str:
-        return subprocess.run(["klist", "-A"], capture_output=True, text=True, check=False).stdout
+    def shown(self, *command: str) -> str:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+    def another_ticket(self) -> None:
+        """Have a second ticket in the collection, which is the first one from then on."""
+        keytab = str(self.host.keytab)
+        subprocess.run(["kinit", "-k", "-t", keytab, f"host/{NAME}@{self.realm}"], check=True)
 
 
 @pytest.fixture
@@ -157,8 +162,11 @@ def test_from_login_to_ticket(laptop: Laptop) -> None:
         assert said.startswith(f"{NAME}  alice@{laptop.realm}  until 20")
         service = ["kvno", "-k", str(laptop.host.keytab), "-S", "host", NAME]
         assert "keytab entry valid" in subprocess.run(service, capture_output=True, text=True, check=True).stdout
-    # What there is does for ten hours, and no KDC is asked.
+        laptop.another_ticket()
+        assert f"Default principal: alice@{laptop.realm}\n" not in laptop.shown("klist")
+    # What there is does for ten hours, and no KDC is asked. The host that was asked for last is the first one.
     assert laptop.btmm("ticket", "imac") == (0, said, "")
+    assert f"Default principal: alice@{laptop.realm}\n" in laptop.shown("klist")
     assert laptop.btmm("ticket", "--quiet", NAME) == (0, "", "")
 
 
@@ -250,7 +258,7 @@ def test_what_the_kdc_refuses(laptop: Laptop) -> None:
         laptop.host.mint(users=["bob"], exclusive=True)
         code, _, wrong = laptop.btmm("ticket", "imac")
         assert (code, f"alice is no user of {NAME}; list him in btmm_users" in wrong) == (1, True)
-    assert laptop.tickets() == ""
+    assert laptop.shown("klist", "-A") == ""
 
 
 def test_a_revoked_certificate(laptop: Laptop) -> None:
