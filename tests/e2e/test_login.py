@@ -45,16 +45,19 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
 """
 
 
+def forget(fleet: Fleet) -> None:
+    """Leave the macbook as it is without a login."""
+    fleet.shell("macbook", "rm -rf /home/{alice,mallory}/.config /home/alice/tokens /run/btmm-tickets/alice/*")
+
+
 @pytest.fixture(scope="module")
 def working(fleet: Fleet) -> Iterator[Fleet]:
     """Have alice at the macbook; mallory is a user of that machine, too, but none of the zone."""
     for user in ("alice", "mallory"):
         fleet.shell("macbook", f"id {user} || useradd --create-home --shell /bin/bash {user}")
+    forget(fleet)
     yield fleet
-    fleet.shell(
-        "macbook",
-        "rm --recursive --force /home/alice/.config/btmm /home/mallory/.config/btmm /run/btmm-tickets/alice/*",
-    )
+    forget(fleet)
 
 
 def test_login_and_tickets(working: Fleet) -> None:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import calendar
-import contextlib
 import os
 import re
 import subprocess
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import SignOnError
+from .memory import in_memory, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,13 +70,13 @@ def get(credentials: Credentials, realm: Realm, host: str, identity: Identity) -
         SignOnError: why there is none.
     """
     principal = f"{credentials.user}@{realm.name}"
-    with _in_memory(_ONLY_CERTIFICATES) as conf, _in_memory(identity.secret) as secret:
-        name = identity.name.replace("{secret}", f"/proc/self/fd/{secret}")
+    with in_memory(_ONLY_CERTIFICATES) as conf, in_memory(identity.secret) as secret:
+        name = identity.name.replace("{secret}", path_of(secret))
         done = _run(
             ["kinit", "-X", f"X509_user_identity={name}", principal],
             given=identity.answer,
             descriptors=(conf, secret),
-            KRB5_CONFIG=f"/proc/self/fd/{conf}:{os.environ.get('KRB5_CONFIG') or '/etc/krb5.conf'}",
+            KRB5_CONFIG=f"{path_of(conf)}:{os.environ.get('KRB5_CONFIG') or '/etc/krb5.conf'}",
         )
     if done.returncode:
         raise SignOnError(_reason(done.stderr, credentials, realm, host))
@@ -137,17 +137,6 @@ def _duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} seconds"
-
-
-@contextlib.contextmanager
-def _in_memory(content: bytes) -> Iterator[int]:
-    """Lend a command what must not be on disk: it reads the descriptor's path."""
-    descriptor = os.memfd_create("btmm")
-    try:
-        os.write(descriptor, content)
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _run(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from . import SignOnError
+from .memory import in_memory, path_of
 
 _PATIENCE_S = 120.0  # a smart card takes its time for an RSA key
 _EXAMPLE = "pkcs11:token=NAME?module-path=/usr/lib/softhsm/libsofthsm2.so"
@@ -79,7 +80,8 @@ class Token:
         """Put a certificate (DER) beside the key, where kinit looks for it; raises as above."""
         if self.certificate():
             self._tool("--delete-object", "--type", "cert", "--id", self.key_id, pin=pin)
-        self._tool("--write-object", "/dev/stdin", "--type", "cert", *self._named(), pin=pin, given=certificate)
+        with in_memory(certificate) as file:  # a pipe would not do: it wants to know how large it is
+            self._tool("--write-object", path_of(file), "--type", "cert", *self._named(), pin=pin, descriptors=(file,))
 
     def _named(self) -> tuple[str, ...]:
         return "--id", self.key_id, "--label", f"btmm {self.key_id}"
@@ -87,15 +89,23 @@ class Token:
     def _read(self, kind: str) -> bytes:
         return self._tool("--read-object", "--type", kind, "--id", self.key_id, missing=b"")
 
-    def _tool(self, *arguments: str, pin: str = "", given: bytes = b"", missing: bytes | None = None) -> bytes:
+    def _tool(
+        self,
+        *arguments: str,
+        pin: str = "",
+        given: bytes = b"",
+        missing: bytes | None = None,
+        descriptors: tuple[int, ...] = (),
+    ) -> bytes:
         # By the environment, which only the user himself can read; arguments can be read by all.
         login = ("--login", "--pin", "env:BTMM_PIN") if pin else ()
         command = ["pkcs11-tool", "--module", self.module, "--token-label", self.label, *login, *arguments]
         environment = {**os.environ, "LC_ALL": "C", **({"BTMM_PIN": pin} if pin else {})}
         try:
             done = subprocess.run(
-                command, input=given, env=environment, capture_output=True, check=False, timeout=_PATIENCE_S
-            )
+                command, input=given, env=environment, capture_output=True, check=False, timeout=_PATIENCE_S,
+                pass_fds=descriptors,
+            )  # fmt: skip
         except FileNotFoundError:
             raise SignOnError("there is no 'pkcs11-tool'; install the package opensc") from None
         except subprocess.TimeoutExpired:
