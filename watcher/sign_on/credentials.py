@@ -57,10 +57,12 @@ class Credentials:
         Raises:
             SignOnError: his name cannot be a user's in the zone.
         """
-        account = pwd.getpwuid(os.getuid())
         try:
+            account = pwd.getpwuid(os.getuid())
             # The account's home, as the playbook looks there: HOME may be anything.
             return cls(check_user(account.pw_name), zone, UserFiles.at(Path(account.pw_dir), zone))
+        except KeyError:
+            raise SignOnError(f"the user {os.getuid()} has no name here; log in as one who has") from None
         except InvalidPrincipal as error:
             raise SignOnError(str(error)) from None
 

@@ -172,6 +172,26 @@ def test_from_login_to_ticket(laptop: Laptop) -> None:
     assert laptop.btmm("ticket", "--quiet", NAME) == (0, "", "")
 
 
+def test_a_ticket_that_is_about_to_end_is_none(laptop: Laptop) -> None:
+    laptop.host.make(max_life="2m")
+    laptop.enrol()
+    with laptop.host.serving(laptop.realm):
+        assert laptop.btmm("ticket", "imac")[0] == 0
+    code, _, wrong = laptop.btmm("ticket", "imac")
+    assert (code, "is not reached" in wrong) == (1, True)
+
+
+def test_who_has_no_name_here(laptop: Laptop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    assert "has no name here" in laptop.btmm("login")[2]
+    laptop.account.pw_name = "Alice.Liddell"
+    monkeypatch.setattr("pwd.getpwuid", lambda _: laptop.account)
+    assert "'Alice.Liddell' cannot be a user of the fleet" in laptop.btmm("login")[2]
+
+
 def test_quiet_where_nobody_logged_in(laptop: Laptop) -> None:
     """Ssh asks for every host of the zone; who has no certificate logs in otherwise."""
     assert laptop.btmm("ticket", "--quiet", NAME) == (1, "", "")
