@@ -32,6 +32,10 @@ _COMMAND = (
 )
 
 
+class Refused(AssertionError):
+    """The browser could not do what it was asked to."""
+
+
 class Browser:
     """One tab. What the page logs, and whatever it asks for, is kept."""
 
@@ -59,7 +63,8 @@ class Browser:
         while True:
             told = self._receive(deadline)
             if told.get("id") == self._number:
-                assert "error" not in told, f"{method}: {told['error']}"
+                if "error" in told:
+                    raise Refused(f"{method}: {told['error']}")
                 result: dict[str, Any] = told["result"]
                 return result
 
@@ -79,13 +84,17 @@ class Browser:
     def value(self, expression: str) -> Any:
         """Return what a JavaScript expression gives."""
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        if "exceptionDetails" in answer:
+            raise Refused(f"{expression}: {answer['exceptionDetails']['exception'].get('description')}")
         return answer["result"].get("value")
 
     def until(self, expression: str, what: str) -> None:
-        """Wait until an expression is true."""
+        """Wait until an expression is true; a page that is only half there can't tell yet."""
         deadline = time.monotonic() + PATIENCE_S
-        while not self.value(f"Boolean({expression})"):
+        while True:
+            with contextlib.suppress(Refused):
+                if self.value(f"Boolean({expression})"):
+                    return
             assert time.monotonic() < deadline, f"not within the time: {what}; {self.value('document.body.innerText')}"
             time.sleep(0.05)
 

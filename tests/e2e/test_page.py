@@ -29,7 +29,9 @@ def host(label: str) -> str:
 def page(fleet: Fleet, *properties: str) -> Iterator[str]:
     """Serve the page on macbook as a service of its own; yield the address that it prints."""
     output = f"/run/{UNIT}.out"
-    options = [f"--property={each}" for each in (f"StandardOutput=truncate:{output}", *properties)]
+    options = [
+        f"--property={each}" for each in (f"StandardOutput=truncate:{output}", "StandardError=journal", *properties)
+    ]
     fleet.on("macbook", "systemd-run", "--quiet", "--collect", f"--unit={UNIT}", *options, "btmm", "page")
     try:
         deadline = time.monotonic() + 60
