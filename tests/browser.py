@@ -71,15 +71,11 @@ class Browser:
     def open(self, url: str) -> int:
         """Load a page; return its HTTP status."""
         self._events.clear()
-        failed = self.call("Page.navigate", url=url).get("errorText")
-        assert failed is None, f"{url}: {failed}"
-        self._await("Page.loadEventFired")
-        statuses = [
-            event["params"]["response"]["status"]
-            for event in self._events
-            if event["method"] == "Network.responseReceived" and event["params"]["type"] == "Document"
-        ]
-        return int(statuses[-1])
+        begun = self.call("Page.navigate", url=url)
+        assert "errorText" not in begun, f"{url}: {begun['errorText']}"
+        response = self._await("Network.responseReceived", loaderId=begun["loaderId"], type="Document")["response"]
+        self.until("document.readyState === 'complete'", f"{url} is loaded")
+        return int(response["status"])
 
     def value(self, expression: str) -> Any:
         """Return what a JavaScript expression gives."""
@@ -125,9 +121,14 @@ class Browser:
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
 
-    def _await(self, method: str) -> None:
+    def _await(self, method: str, **parameters: object) -> dict[str, Any]:
+        """Return what an event tells that has these parameters, and was or will be told."""
         deadline = time.monotonic() + PATIENCE_S
-        while not any(event["method"] == method for event in self._events):
+        while True:
+            for event in self._events:
+                if event["method"] == method and parameters.items() <= event["params"].items():
+                    told: dict[str, Any] = event["params"]
+                    return told
             self._receive(deadline)
 
     def _receive(self, deadline: float) -> dict[str, Any]:

@@ -24,6 +24,7 @@ const NEWS_KEPT = 20;
 const byId = (id) => document.getElementById(id);
 const ages = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 let before = null;
+let faults = new Set();
 
 function say(element, text) {
   // What stays the same is left alone, so that no screen reader reads it again.
@@ -108,6 +109,7 @@ function showAge(time, host) {
 function tellAge(time) {
   const seconds = (Date.parse(time.dateTime) - Date.now()) / 1000;
   const [unit, length] = AGES.find(([, each]) => Math.abs(seconds) >= each) || AGES.at(-1);
+  time.title = time.dateTime ? new Date(time.dateTime).toLocaleString() : "";
   say(time, time.dataset.now ? "now" : time.dateTime ? ages.format(Math.round(seconds / length), unit) : "");
 }
 
@@ -162,6 +164,9 @@ function show(zones) {
   const now = new Map(zones.flatMap((zone) => (zone.hosts || []).map((host) => [host.name, host])));
   if (before && known) announce(changes(before, now));
   if (known) before = now;
+  const wrong = new Set(zones.map((zone) => zone.fault).filter(Boolean));
+  announce([...wrong].filter((fault) => !faults.has(fault)));
+  faults = wrong;
 }
 
 const events = new EventSource("events");
