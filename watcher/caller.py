@@ -14,6 +14,8 @@ from .errors import TunnelError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import vici
+
     from .charon import Tunnel
     from .config import Config
     from .peers import Peer, Rendezvous, Way
@@ -74,6 +76,19 @@ class Caller:
         assert failure is not None  # noqa: S101 - for the type checker
         raise failure
 
+    async def async_open_beside(self, peer: Peer, way: Way) -> None:
+        """Call the peer by one way, and leave the tunnels to it alone: what they carry would be lost if it fails.
+
+        Both ends drop the older ones when this one is made (`Tunnels`), and tell each other by the older way.
+
+        Raises:
+            TunnelError: nobody answers there.
+        """
+        at = await self._async_endpoint(peer, way)
+        number = await asyncio.to_thread(self._call_beside, peer, at)
+        self._worked[peer.label] = peer.ways, way.rung
+        self._rungs[number] = way.rung
+
     async def _async_endpoint(self, peer: Peer, way: Way) -> Endpoint:
         if isinstance(way.at, Endpoint):
             return way.at
@@ -97,5 +112,13 @@ class Caller:
             for number in before:
                 charon.forget(session, number)
             charon.call(session, self._config, peer, at, within_s, again=bool(dead))
-            after = charon.to_peer(charon.established(session, self._config.prefix), peer)
-            return max((tunnel.number for tunnel in after if tunnel.ours), default=0)
+            return self._newest(session, peer)
+
+    def _call_beside(self, peer: Peer, at: Endpoint) -> int:
+        with charon.session(NEXT_WAY_S + 1) as session:
+            charon.call(session, self._config, peer, at, NEXT_WAY_S, again=False)
+            return self._newest(session, peer)
+
+    def _newest(self, session: vici.Session, peer: Peer) -> int:
+        after = charon.to_peer(charon.established(session, self._config.prefix), peer)
+        return max((tunnel.number for tunnel in after if tunnel.ours), default=0)
