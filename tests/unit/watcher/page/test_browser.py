@@ -134,6 +134,14 @@ def test_a_fault_is_shown_beside_what_was_known_last(opened: Browser, served: Pa
     opened.until("document.querySelector('.fault').hidden", "it is well again")
 
 
+def test_the_zones_of_two_owners_stand_side_by_side(opened: Browser, served: PageServer) -> None:
+    served.board.show("alice.members.example", hosts=None, follow="polling", fault=None)
+    opened.until("document.querySelectorAll('section').length === 2", "the second zone")
+    assert [name for role, name in opened.tree() if role == "region"] == ["alice.members.example", ZONE]
+    assert "Looking at the zone" in opened.value("document.querySelector('section').innerText")
+    opened.until("document.getElementById('live').textContent.includes('Asking every few seconds; Live')", "how")
+
+
 def test_it_asks_for_nothing_but_its_own_files(opened: Browser, served: PageServer) -> None:
     assert sorted(opened.asked) == sorted(served.url + file for file in ("", "page.css", "page.js", "events"))
     assert opened.complaints == []
