@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 from ansible_collections.btmm.fleet.plugins.module_utils.names import parse_zone
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 TICK_S = 0.5  # how late it is seen at most what the daemon writes, while somebody looks
 POLL_S = 5.0
 POLL_SHARE = 0.05  # of the time at most goes into asking: a large zone is asked less often
+SURVEY_SHARE = 0.2  # of the time at most goes into reading changes: 1,000 hosts take half a second
 PUSH_WITHIN_S = 3.0  # so long the first Push session is waited for before the stub is asked
 _GATHER_S = 0.02  # changes come in bursts
 _SETTLE_S = 0.3  # what one answer names is asked for next; complete is what brings no more questions
@@ -54,6 +56,7 @@ class Feed:
         self._client = make_client(config, ZoneClient(config), self._changed, self._state) if config else None
         self._server: Server | None = None
         self._method = "polling"
+        self._took_s = 0.0
         self._gathering: asyncio.TimerHandle | None = None
         self._settling: asyncio.TimerHandle | None = None
 
@@ -95,12 +98,15 @@ class Feed:
     def _changed(self, changes: Sequence[Change]) -> None:
         self._held.take(changes)
         if self._gathering is None:
-            self._gathering = asyncio.get_running_loop().call_later(_GATHER_S, self._survey)
+            wait = max(_GATHER_S, self._took_s / SURVEY_SHARE)
+            self._gathering = asyncio.get_running_loop().call_later(wait, self._survey)
 
     def _survey(self) -> None:
         assert self._client is not None  # noqa: S101 - for the type checker: nothing changes without it
         self._gathering = None
+        begun = time.monotonic()
         hosts, questions = self._held.survey()
+        self._took_s = time.monotonic() - begun
         self._client.follow(questions)
         if self._method != "polling":
             self._hosts = hosts
@@ -119,7 +125,8 @@ class Feed:
         """Show what is followed once nothing new has come for a moment: half a fleet would read as hosts that left."""
         if self._settling is not None:
             self._settling.cancel()
-        self._settling = asyncio.get_running_loop().call_later(_SETTLE_S, self._live)
+        wait = max(_SETTLE_S, 2 * self._took_s / SURVEY_SHARE)
+        self._settling = asyncio.get_running_loop().call_later(wait, self._live)
 
     def _live(self) -> None:
         if self._server is not None:

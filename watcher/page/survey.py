@@ -59,7 +59,7 @@ class Held:
 
     def __init__(self, zone: Name) -> None:
         self._zone = zone
-        self._records: dict[tuple[Name, int], list[Rdata]] = {}
+        self._records: dict[tuple[Name, int], dict[Rdata, None]] = {}
         self._asked: dict[tuple[Name, int], None] = {}
 
     def zone_of(self, _name: Name) -> Name:
@@ -76,11 +76,11 @@ class Held:
         for change in changes:
             if change.rdata is None:
                 continue
-            held = self._records.setdefault((change.name, change.rdtype), [])
-            if change.rdata in held:
-                held.remove(change.rdata)
-            if change.ttl != REMOVE:
-                held.append(change.rdata)
+            held = self._records.setdefault((change.name, change.rdtype), {})
+            if change.ttl == REMOVE:
+                held.pop(change.rdata, None)
+            else:
+                held[change.rdata] = None
 
     def survey(self) -> tuple[list[Surveyed], list[Question]]:
         """Return the hosts as they are known now, and what has to be followed to know more and stay right."""
