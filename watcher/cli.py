@@ -14,6 +14,7 @@ _COMMANDS = {
     "status": "show how this host is reached, and its tunnels",
     "wait": "return when this host is published, or say why it is not",
     "browse": "list the services of the fleet",
+    "page": "show the fleet in the browser, live",
     "connect": "open the tunnel to a host now",
     "doctor": "find the broken hop, and say how to mend it",
 }
