@@ -24,8 +24,9 @@ OFFERS = {
     "services_web_port": PORT,
     "services_web_users": "{{ [] if inventory_hostname == 'imac' else ['bob'] }}",
 }
+# Without configuration, in which ssh gets itself a ticket.
 SSH = (
-    "ssh -o GSSAPIAuthentication=yes -o PubkeyAuthentication=no -o PasswordAuthentication=no -o ConnectTimeout=20"
+    "ssh -F /dev/null -o GSSAPIAuthentication=yes -o PubkeyAuthentication=no -o PasswordAuthentication=no -o ConnectTimeout=20"
     " -o UserKnownHostsFile=/dev/null -o GlobalKnownHostsFile=/dev/null"
 )
 # Nothing but the ticket, in both directions: no key of the client, and no known key of the server.
@@ -99,6 +100,12 @@ def test_a_ticket_logs_in_and_proves_the_server(tickets: Fleet, client: str, ser
     user, name, ways = said.splitlines()[-3:]
     assert (user, name) == (USER, server)
     assert (ways.split()[0], ways.split()[2]) == (proof.ula(tickets, client), proof.ula(tickets, server))
+
+
+def test_ssh_gets_its_ticket_itself(no_ticket: Fleet) -> None:
+    """After a login once, nothing is typed, and no host key is known or asked about."""
+    known = "-o StrictHostKeyChecking=yes -o UserKnownHostsFile=/dev/null -o GlobalKnownHostsFile=/dev/null"
+    assert as_user(no_ticket, "macbook", f"ssh {known} imac.{ZONE} whoami").endswith(USER)
 
 
 def test_a_ticket_of_one_user_is_none_of_another(tickets: Fleet) -> None:
