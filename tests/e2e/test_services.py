@@ -26,8 +26,8 @@ OFFERS = {
 }
 # Without configuration, in which ssh gets itself a ticket.
 SSH = (
-    "ssh -F /dev/null -o GSSAPIAuthentication=yes -o PubkeyAuthentication=no -o PasswordAuthentication=no -o ConnectTimeout=20"
-    " -o UserKnownHostsFile=/dev/null -o GlobalKnownHostsFile=/dev/null"
+    "ssh -F /dev/null -o ConnectTimeout=20 -o GSSAPIAuthentication=yes -o PubkeyAuthentication=no"
+    " -o PasswordAuthentication=no -o UserKnownHostsFile=/dev/null -o GlobalKnownHostsFile=/dev/null"
 )
 # Nothing but the ticket, in both directions: no key of the client, and no known key of the server.
 BY_TICKET = f"{SSH} -o GSSAPIKeyExchange=yes -o StrictHostKeyChecking=yes"
@@ -35,11 +35,9 @@ ANYWAY = f"{SSH} -o GSSAPIKeyExchange=no -o StrictHostKeyChecking=no"
 CURL = "curl --silent --show-error --max-time 20 --write-out '\\n%{http_code}'"
 
 
-def enrolled(fleet: Fleet, *arguments: str, **variables: object) -> None:
+def enrolled(fleet: Fleet, **variables: object) -> None:
     """Run the playbook of enrolment on the two hosts, for what they offer."""
-    run = fleet.playbook(
-        "playbooks/enrol.yml", "--limit", ",".join(HOSTS), "--tags", "services", *arguments, variables=variables
-    )
+    run = fleet.playbook("playbooks/enrol.yml", "--limit", ",".join(HOSTS), "--tags", "services", variables=variables)
     assert run.code == 0, run.output
 
 
