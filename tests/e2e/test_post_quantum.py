@@ -13,6 +13,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,11 @@ def association(fleet: Fleet, host: str, peer: str) -> tuple[str, str]:
     return found[0]
 
 
+def exchanged(capture: Path) -> bool:
+    """Tell whether a capture has both messages of a second key exchange."""
+    return packets.count(capture, FOLLOWUP) >= 2
+
+
 def doctor(fleet: Fleet, host: str) -> list[str]:
     """Return what the doctor says of a host's tunnels."""
     said = fleet.shell(host, "btmm doctor || true").splitlines()
@@ -106,7 +112,7 @@ def test_both_have_it(fleet: Fleet, tmp_path: Path) -> None:
     with fleet.capture("wan", tmp_path / "wan.pcap"):
         until(lambda: reaches(fleet, "left", "right"), "right answers")
     for host, peer in (ABLE, ABLE[::-1]):
-        until(lambda host=host, peer=peer: keys(fleet, host, peer), f"{host} tells of its tunnel")
+        until(partial(keys, fleet, host, peer), f"{host} tells of its tunnel")
         assert keys(fleet, host, peer) == HYBRID
         assert association(fleet, host, peer)[1] == "AES_GCM_16-256/PRF_HMAC_SHA2_384/CURVE_25519/KE1_ML_KEM_768"
     assert f"{HYBRID[0]} (post-quantum)" in fleet.on("left", "btmm", "status")
@@ -133,10 +139,7 @@ def test_new_keys_are_as_good(fleet: Fleet, tmp_path: Path) -> None:
     for what in ("child", "ike"):
         with fleet.capture("wan", tmp_path / f"{what}.pcap"):
             fleet.on("left", "swanctl", "--rekey", f"--{what}", f"peer-right.{ZONE}")
-            until(
-                lambda what=what: packets.count(tmp_path / f"{what}.pcap", FOLLOWUP) >= 2,
-                f"the second key exchange of the new {what} keys",
-            )
+            until(partial(exchanged, tmp_path / f"{what}.pcap"), f"the second key exchange of the new {what} keys")
     until(lambda: association(fleet, "left", "right")[0] != number, "there is a new association")
     assert association(fleet, "left", "right")[1] == algorithms
     assert reaches(fleet, "left", "right")

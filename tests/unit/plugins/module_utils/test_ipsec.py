@@ -66,9 +66,7 @@ def test_a_call_as_vici_takes_it() -> None:
 @pytest.mark.parametrize("algorithms", [(), ABLE])
 def test_every_offer_has_an_answer(algorithms: Any) -> None:
     for version, least in ((1, 1), (2, 2)):
-        calls, answers = (
-            ipsec.proposals(version, calling=calling, algorithms=algorithms) for calling in (True, False)
-        )
+        calls, answers = (ipsec.proposals(version, calling=calling, algorithms=algorithms) for calling in (True, False))
         assert set(calls.ike) <= set(answers.ike)
         assert set(calls.esp) <= set(answers.esp)
         assert len(calls.ike) >= least
