@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
@@ -149,6 +149,7 @@ def connection(config: Config, name: str, peer: Peer, at: Endpoint) -> dict[str,
     try:
         local = ipsec.Local(config.host_name.to_text(omit_final_dot=True), config.host.ula, config.prefix)
         tunnel = ipsec.outbound(local, ipsec.Remote(peer.identity, peer.ula, at.address, at.port))
+        tunnel = replace(tunnel, revocation="strict")
     except ipsec.InvalidTunnel as err:
         raise TunnelError(str(err)) from err
     return ipsec_swanctl.connection(name, tunnel, certificate, authority)
