@@ -116,6 +116,16 @@ def attempts(charon: vici.Session, end: str) -> list[int]:
     ]
 
 
+def identities(charon: vici.Session, end: str) -> list[tuple[int, str]]:
+    """Return number and peer's name of every IKE SA, whoever called, with a peer whose name ends so."""
+    found = [
+        (int(sa["uniqueid"]), sa.get("remote-id", b"").decode(errors="replace"))
+        for entry in list(charon.list_sas())
+        for sa in entry.values()
+    ]
+    return [(number, identity) for number, identity in found if identity.endswith(end)]
+
+
 def forget(charon: vici.Session, number: int) -> None:
     """Drop an IKE SA without waiting for the other end, which is told if it still hears us (`timeout` -1)."""
     with contextlib.suppress(_command_error()):

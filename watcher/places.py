@@ -14,6 +14,9 @@ MAIN_FILE = "watcher.json"
 STATUS_FILE = "status.json"
 LOCK_FILE = "lock"
 METRICS_FILE = "metrics.prom"
+LIST_FILE = "crl.pem"  # the owner's list of revoked certificates, as the zone has it
+
+SWANCTL_ROOT = Path("/etc/swanctl")
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ CALLER_DPD_S = 30  # silence after which a peer is asked whether it lives, by wh
 ANSWERER_DPD_S = 120  # and by who was called: longer, since a host that moves calls again by itself
 START = ("none", "trap", "start")  # when charon makes a tunnel by itself: never, for the first packet, at once
 
-# What of the CA's list of revoked certificates: one that is on it is refused by all three; without a list in force "ifuri"
-# refuses certificates that say where to get one, and "strict" refuses all. The first is strongSwan's default.
+# What the list of revoked certificates does: all three refuse who is on it; without a list in force "ifuri" refuses who
+# says where to get one, and "strict" everybody. The first is strongSwan's default.
 REVOCATION = ("relaxed", "ifuri", "strict")
 
 HEADING = "# Written by Ansible (btmm.fleet)."

@@ -54,17 +54,19 @@ class Revocations:
         """Tell whether the certificate with this serial (hex) was revoked; OwnerError as above."""
         return any(each.serial == serial for each in self.all())
 
-    def pem(self) -> str:
+    def pem(self, planned: Iterable[Revoked] = ()) -> str:
         """Return the list in force; made when there is none yet, or when it was lost.
+
+        Planning, it is the one that there would be with what is ``planned``.
 
         Raises:
             OwnerError: wrong passphrase, or a store that cannot be used.
         """
-        former = self._former()
-        if former is not None:
+        former, more = self._former(), list(planned) if self.planning else []
+        if former is not None and not more:
             return crl.to_pem(former)
         if self.planning:
-            return crl.to_pem(crl.make(self.all(), self.ca, self.ca_key(), None))
+            return crl.to_pem(crl.make([*self.all(), *more], self.ca, self.ca_key(), former))
         with self.files.locked():
             # Another process may have been quicker.
             return crl.to_pem(self._former() or self._write(self.all()))

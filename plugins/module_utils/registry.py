@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 ROLES = ("host", "server", "kdc")
+USER = "user"  # a person's certificate: it stays when a host of the same name goes
 
 
 class DamagedRecord(ValueError):
