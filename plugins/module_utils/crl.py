@@ -60,13 +60,15 @@ def make(
     Its number (RFC 5280 section 5.2.3) is the time, so that it grows even when the former list was lost.
     """
     now = (now or datetime.now(UTC)).replace(microsecond=0)
+    # A list without entries counts as false.
+    before = number(former) if former is not None else 0
     builder = (
         x509.CertificateRevocationListBuilder()
         .issuer_name(ca.subject)
         .last_update(max(now - BACKDATED, ca.not_valid_before_utc))
         .next_update(ca.not_valid_after_utc)
         .add_extension(authority_identifier(ca), critical=False)
-        .add_extension(x509.CRLNumber(max(int(now.timestamp()), (number(former) if former else 0) + 1)), critical=False)
+        .add_extension(x509.CRLNumber(max(int(now.timestamp()), before + 1)), critical=False)
     )
     for each in revoked:
         if datetime.fromisoformat(each.not_after) + KEPT_PAST_END > now:

@@ -46,7 +46,10 @@ class Revocations:
         if not path.exists():
             return []
         try:
-            return [_parse(given) for given in json.loads(self.files.read(RECORDS))]
+            given = json.loads(self.files.read(RECORDS))
+            if not isinstance(given, list):
+                raise TypeError("it is no list")
+            return [_parse(each) for each in given]
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise OwnerError(f"{path} is damaged ({error}); restore it from a backup") from None
 
@@ -68,8 +71,8 @@ class Revocations:
         if self.planning:
             return crl.to_pem(crl.make([*self.all(), *more], self.ca, self.ca_key(), former))
         with self.files.locked():
-            # Another process may have been quicker.
-            return crl.to_pem(self._former() or self._write(self.all()))
+            former = self._former()  # another process may have been quicker
+            return crl.to_pem(former if former is not None else self._write(self.all()))
 
     def add(self, certificates: Iterable[Revoked]) -> list[Revoked]:
         """Revoke certificates; return those that were not revoked before (planning: that would be revoked).
@@ -112,8 +115,9 @@ class Revocations:
 
     def _is_current(self, held: Iterable[Revoked]) -> bool:
         former = self._former()
-        listed = {entry.serial_number for entry in former or ()}
-        return former is not None and {int(each.serial, 16) for each in held} <= listed
+        if former is None:
+            return False
+        return {int(each.serial, 16) for each in held} <= {entry.serial_number for entry in former}
 
     def _write(self, revoked: list[Revoked]) -> x509.CertificateRevocationList:
         now = datetime.now(UTC)
