@@ -3,6 +3,8 @@
 """Call a peer as the watcher would, by swanctl; fails when the peer does not let us in.
 
 call-peer.py OWN-ID PEER-ID OUTER-ADDRESS OWN-ULA PEER-ULA
+
+OWN-ULA may be a network, to ask for more than one's own.
 """
 
 import subprocess
@@ -28,7 +30,7 @@ connections {{
     }}
     children {{
       rehearsal {{
-        local_ts = {own}/128
+        local_ts = {own}
         remote_ts = {peer}/128
       }}
     }}

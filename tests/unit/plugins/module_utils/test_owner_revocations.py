@@ -59,7 +59,7 @@ def verify(place: Path, store: OwnerStore, certificate: str) -> str:
     """Ask openssl, as KDC and relay do, with the list that is in force."""
     for name, text in {"ca": store.ca_certificate_pem, "crl": store.revocations.pem(), "cert": certificate}.items():
         (place / f"{name}.pem").write_text(text)
-    files = ["-CAfile", place / "ca.pem", "-CRLfile", place / "crl.pem", place / "cert.pem"]
+    files = ["-CAfile", str(place / "ca.pem"), "-CRLfile", str(place / "crl.pem"), str(place / "cert.pem")]
     done = subprocess.run(["openssl", "verify", "-x509_strict", "-crl_check", *files], capture_output=True, text=True,
                           check=False)  # fmt: skip
     return "OK" if done.returncode == 0 else done.stderr
@@ -86,7 +86,7 @@ def test_without_a_list_openssl_lets_nobody_in(store: OwnerStore, tmp_path: Path
     """What every server of ours does when the list is lost; charon does the same (`revocation = strict`)."""
     imac = sign(store, "imac")
     assert verify(tmp_path, store, imac) == "OK"
-    files = ["-CAfile", tmp_path / "ca.pem", tmp_path / "cert.pem"]
+    files = ["-CAfile", str(tmp_path / "ca.pem"), str(tmp_path / "cert.pem")]
     done = subprocess.run(["openssl", "verify", "-crl_check", *files], capture_output=True, text=True, check=False)
     assert "unable to get certificate CRL" in done.stderr
 

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Certificates are revoked by whose they are or by number, and the list says so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ansible.errors import AnsibleActionFail
+from ansible_collections.btmm.fleet.plugins.action import revocation
+from ansible_collections.btmm.fleet.plugins.filter.crl_records import crl_records
+from ansible_collections.btmm.fleet.plugins.module_utils import crl, x509
+from ansible_collections.btmm.fleet.plugins.module_utils.owner import OwnerStore
+from ansible_collections.btmm.fleet.plugins.modules import revocation as documentation
+from cryptography import x509 as cx509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from tests.unit.acting import run_action
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ZONE = "bob.members.example"
+
+
+class Place:
+    """An owner's folder with what was issued to imac, its server and its KDC, and to mini."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = OwnerStore(folder / "owner", ZONE, "correct horse")
+        self.store.init()
+        realm = f"LKDC:SHA1.{'0' * 40}"
+        own = {"ula": self.store.prefix.network_address}
+        self.imac = [self.issue("imac", own), self.issue("imac", {}), self.issue("imac", {"realm": realm})]
+        self.mini = [self.issue("mini", own)]
+
+    def issue(self, label: str, what: dict[str, Any]) -> str:
+        builder = cx509.CertificateSigningRequestBuilder(cx509.Name([]))
+        request = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+        pem = request.public_bytes(serialization.Encoding.PEM).decode()
+        return self.store.sign(pem, x509.Profile(f"{label}.{ZONE}", **what), label=label, host=label).enrolment.serial
+
+    def revoke(self, *, check: bool = False, **options: Any) -> dict[str, Any]:
+        given = {"zone": ZONE, "owner_dir": str(self.folder / "owner"), "passphrase": "correct horse", **options}
+        return run_action(revocation.ActionModule, given, {}, check=check)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def listed(done: dict[str, Any]) -> set[str]:
+    return {line.removeprefix("revoked: ") for line in crl.describe(done["crl"]).splitlines()[1:]}
+
+
+def test_a_host_loses_all_of_its_certificates_and_its_key(place: Place) -> None:
+    secret = place.store.tsig_secret("imac")
+    planned = place.revoke(hosts=["imac"], check=True)
+    assert place.store.enrolment("imac") is not None
+    done = place.revoke(hosts=["iMac"])
+    for each in (planned, done):
+        assert each["changed"]
+        assert {entry["serial"] for entry in each["revoked"]} == set(place.imac) == listed(each)
+    assert "(kdc imac): key_compromise" in done["diff"][0]["after"]
+    after = OwnerStore(place.folder / "owner", ZONE, "correct horse")
+    assert [record.label for record in after.enrolments()] == ["mini"]
+    assert after.tsig_secret("imac") != secret
+    again = place.revoke(hosts=["imac"])
+    assert (again["changed"], again["revoked"], again["crl"]) == (False, [], done["crl"])
+
+
+def test_a_serial_alone_leaves_the_host_its_key(place: Place) -> None:
+    done = place.revoke(serials=[place.mini[0]], reason="superseded")
+    assert done["revoked"] == [{"serial": place.mini[0], "label": "mini", "role": "host"}]
+    assert place.store.enrolment("mini") is not None
+    assert place.store.tsig_generation("mini") == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"hosts": ["macbook"]}, "no certificate was issued to host 'macbook'"),
+        ({"users": ["imac"]}, "no certificate was issued to user 'imac'"),
+        ({"serials": ["x"]}, "'x' is no serial number"),
+        ({"hosts": ["a.b"]}, "label"),
+    ],
+)
+def test_a_wrong_name_revokes_nothing(place: Place, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(AnsibleActionFail, match=said):
+        place.revoke(**{"hosts": ["mini"], **options})
+    assert place.store.revocations.all() == []
+    assert place.store.enrolment("mini") is not None
+
+
+def test_the_documentation_names_all_reasons() -> None:
+    assert f"[{', '.join(crl.REASONS)}]" in documentation.DOCUMENTATION
+
+
+def test_the_zone_says_it_octet_for_octet(place: Place) -> None:
+    done = place.revoke(hosts=["mini"])
+    (record,) = crl_records(done["crl"])
+    content = record["rdata"][0].removeprefix("PKIX 0 0 ")
+    folded = "\n".join(content[start : start + 64] for start in range(0, len(content), 64))
+    assert f"-----BEGIN X509 CRL-----\n{folded}\n-----END X509 CRL-----\n" == done["crl"]
