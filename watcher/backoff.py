@@ -22,6 +22,9 @@ _RARELY = (15.0, 3.0, 900.0)
 # kept still for so long.
 _FREE, _WITHIN_S, _STILL_S = 4, 3.0, 1.0
 
+# Seconds: first and longest wait between tries of what need not succeed.
+_NEXT_S, _LAST_S = 5.0, 300.0
+
 
 def is_final(error: Exception) -> bool:
     """Whether the same try fails again until a person or the network changes something."""
@@ -62,3 +65,28 @@ class Pace:
         """Return seconds without a change after which to send; a change in between begins them anew."""
         flaps = len(self._changes) > _FREE and self._changes[-1] - self._changes[0] < _WITHIN_S
         return max(0.0, self._changes[-1] + _STILL_S - self._clock()) if flaps else 0.0
+
+
+class Occasions:
+    """When to try again, for each of several peers, what would be better but need not be: more and more rarely."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._next: dict[str, tuple[float, float]] = {}
+
+    def is_due(self, label: str) -> bool:
+        """Whether it is time; each yes is followed by a longer wait."""
+        at, wait = self._next.get(label, (0.0, _NEXT_S))
+        now = self._clock()
+        if now < at:
+            return False
+        self._next[label] = now + wait, min(wait * 2, _LAST_S)
+        return True
+
+    def renew(self, label: str) -> None:
+        """Something changed: the next try is due at once."""
+        self._next.pop(label, None)
+
+    def renew_all(self) -> None:
+        """Everything changed."""
+        self._next.clear()

@@ -14,6 +14,8 @@ from .errors import TunnelError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import vici
+
     from .charon import Tunnel
     from .config import Config
     from .peers import Peer, Rendezvous, Way
@@ -34,10 +36,14 @@ class Caller:
         """Return by which way the tunnel of this number was made; None when the peer made it."""
         return self._rungs.get(number)
 
-    def keep(self, tunnels: Iterable[Tunnel]) -> None:
-        """Remember the rungs of these tunnels only."""
-        numbers = {tunnel.number for tunnel in tunnels}
-        self._rungs = {number: rung for number, rung in self._rungs.items() if number in numbers}
+    def known(self) -> frozenset[int]:
+        """Return the numbers of the tunnels whose rung is known."""
+        return frozenset(self._rungs)
+
+    def forget_rungs(self, numbers: Iterable[int]) -> None:
+        """These tunnels have ended."""
+        for number in numbers:
+            self._rungs.pop(number, None)
 
     def forget_ways(self) -> None:
         """On another network, what worked before says nothing."""
@@ -74,6 +80,19 @@ class Caller:
         assert failure is not None  # noqa: S101 - for the type checker
         raise failure
 
+    async def async_open_beside(self, peer: Peer, way: Way) -> None:
+        """Call the peer by one way, and leave the tunnels to it alone: what they carry would be lost if it fails.
+
+        Both ends drop the older ones when this one is made (`Tunnels`), and tell each other by the older way.
+
+        Raises:
+            TunnelError: nobody answers there.
+        """
+        at = await self._async_endpoint(peer, way)
+        number = await asyncio.to_thread(self._call_beside, peer, at)
+        self._worked[peer.label] = peer.ways, way.rung
+        self._rungs[number] = way.rung
+
     async def _async_endpoint(self, peer: Peer, way: Way) -> Endpoint:
         if isinstance(way.at, Endpoint):
             return way.at
@@ -97,5 +116,13 @@ class Caller:
             for number in before:
                 charon.forget(session, number)
             charon.call(session, self._config, peer, at, within_s, again=bool(dead))
-            after = charon.to_peer(charon.established(session, self._config.prefix), peer)
-            return max((tunnel.number for tunnel in after if tunnel.ours), default=0)
+            return self._newest(session, peer)
+
+    def _call_beside(self, peer: Peer, at: Endpoint) -> int:
+        with charon.session(NEXT_WAY_S + 1) as session:
+            charon.call(session, self._config, peer, at, NEXT_WAY_S, again=False)
+            return self._newest(session, peer)
+
+    def _newest(self, session: vici.Session, peer: Peer) -> int:
+        after = charon.to_peer(charon.established(session, self._config.prefix), peer)
+        return max((tunnel.number for tunnel in after if tunnel.ours), default=0)

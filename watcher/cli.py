@@ -15,6 +15,8 @@ _COMMANDS = {
     "wait": "return when this host is published, or say why it is not",
     "browse": "list the services of the fleet",
     "connect": "open the tunnel to a host now",
+    "login": "make this user's key, for which the owner signs a certificate",
+    "ticket": "get a ticket for a host's services",
     "doctor": "find the broken hop, and say how to mend it",
 }
 
@@ -97,7 +99,7 @@ def _take_list(zone: str) -> int:
 
     file, own = f"btmm-{zone}.pem", places.of_zone(zone)
     lists = revoked.Lists(
-        installed=places.SWANCTL_ROOT / "x509crl" / file,
+        installed=places.REVOKED_ROOT / file,
         received=own.state / places.LIST_FILE,
         copies=(own.config / "kdc" / "crl.pem",),
         authority=places.SWANCTL_ROOT / "x509ca" / file,

@@ -7,12 +7,14 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING
 
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 
 from . import charon, probe
+from .backoff import Occasions
 from .caller import NEXT_WAY_S, Caller
 from .errors import TunnelError, WatcherError
 
@@ -48,6 +50,7 @@ class Tunnels:
         self._changed = changed
         self._rendezvous = rendezvous
         self._caller = Caller(config, rendezvous)
+        self._better = Occasions(time.monotonic)
         self._running: dict[str, asyncio.Task[str]] = {}
         self._moves: set[asyncio.Task[None]] = set()
         self._event = asyncio.Event()
@@ -106,7 +109,7 @@ class Tunnels:
         self._spawn(self._async_moved())
 
     def peer_moved(self, label: str) -> None:
-        """The zone says that a peer is elsewhere now; what still carries traffic is left alone, but on the relay."""
+        """The zone says that a peer is elsewhere now; what still carries traffic is left alone."""
         self._spawn(self._async_peer_moved(label))
 
     # -- one peer
@@ -149,6 +152,7 @@ class Tunnels:
         # What is under way comes from the old address: it would only be in the way.
         running = list(self._running.values())
         self._caller.forget_ways()
+        self._better.renew_all()
         with contextlib.suppress(TunnelError):
             held = await asyncio.to_thread(self._abandon)
             await asyncio.gather(*running, return_exceptions=True)
@@ -156,16 +160,27 @@ class Tunnels:
                 self._get_back(tunnel)
 
     async def _async_peer_moved(self, label: str) -> None:
+        self._better.renew(label)
         for tunnel in _latest(await self.async_list()):
             if self._locator.label_of(tunnel.identity) != label:
                 continue
-            if self._has_better(label, tunnel) or not await self._async_alive(tunnel):
+            if not await self._async_alive(tunnel):
                 self._get_back(tunnel)
+            else:
+                self._improve(label, tunnel)
 
-    def _has_better(self, label: str, tunnel: Tunnel) -> bool:
-        """Tell whether a tunnel takes the zone host's help, and the peer could be called without it."""
-        ways = self._locator.peer(label, IPv6Address(tunnel.address)).ways
-        return self.rung(tunnel) in _HELPED and bool(ways) and ways[0].rung not in _HELPED
+    def _improve(self, label: str, tunnel: Tunnel) -> None:
+        """Where a tunnel takes the zone host's help, and the peer could be called without it, try that now and then."""
+        peer = self._locator.peer(label, IPv6Address(tunnel.address))
+        if self.rung(tunnel) not in _HELPED or not peer.ways or peer.ways[0].rung in _HELPED:
+            return
+        if self._better.is_due(label):
+            # Not shared with who wants the tunnel: he has one, whatever comes of this.
+            self._spawn(self._async_ignoring(self._async_improve(peer)))
+
+    async def _async_improve(self, peer: Peer) -> None:
+        await self._caller.async_open_beside(peer, peer.ways[0])
+        _LOGGER.info("tunnel to %s goes without the zone host's help now", peer.identity)
 
     async def _async_alive(self, tunnel: Tunnel) -> bool:
         return await probe.async_alive(self._config.host.ula, IPv6Address(tunnel.address))
@@ -207,7 +222,7 @@ class Tunnels:
             await asyncio.sleep(wait)
             wait = min(wait * 2, longest)
 
-    async def _async_ignoring(self, attempt: Coroutine[None, None, str]) -> None:
+    async def _async_ignoring(self, attempt: Coroutine[None, None, object]) -> None:
         try:
             await attempt
         except TunnelError as err:
@@ -227,8 +242,9 @@ class Tunnels:
     async def _async_watch(self) -> None:
         """Look at the tunnels after each event; and while there are any, now and then: does traffic get an answer?"""
         while True:
+            known = self._caller.known()  # one that is made while charon is asked may not be in its answer
             tunnels = await self.async_list()
-            self._caller.keep(tunnels)
+            self._caller.forget_rungs(known - {tunnel.number for tunnel in tunnels})
             busy = False
             for tunnel in _latest(tunnels):
                 same = [t for t in tunnels if t.identity == tunnel.identity]
@@ -253,6 +269,8 @@ class Tunnels:
         sent_s = min(tunnel.out_s for tunnel in same)
         if sent_s <= FRESH_S < silent_s and not await self._async_alive(latest):
             self._get_back(latest)
+        else:
+            self._improve(label, latest)
 
     def _chosen(self, same: list[Tunnel]) -> Tunnel:
         """Return the tunnel of several to one peer that stays; the other end comes to the same choice.

@@ -10,7 +10,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils import crl
 from ansible_collections.btmm.fleet.plugins.module_utils.names import check_label
 from ansible_collections.btmm.fleet.plugins.module_utils.owner import OwnerError
 from ansible_collections.btmm.fleet.plugins.module_utils.owner_revocations import of_enrolment, of_serial
-from ansible_collections.btmm.fleet.plugins.module_utils.registry import USER
+from ansible_collections.btmm.fleet.plugins.module_utils.registry import USER_ROLE
 from ansible_collections.btmm.fleet.plugins.plugin_utils.action import OWNER_OPTIONS, FleetAction
 
 if TYPE_CHECKING:
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Whose certificates: a host's with its server's and its KDC's, or a user's."""
+    """Whose certificates: a host's with its server's, its KDC's and its users', or a user's on all hosts."""
 
-    label: str
+    name: str
     is_user: bool
 
     def owns(self, label: str, role: str) -> bool:
         """Tell whether a certificate of this label and role is one of these."""
-        return label == self.label and (role == USER) == self.is_user
+        return role == f"{USER_ROLE}{self.name}" if self.is_user else label == self.name
 
     def __str__(self) -> str:
         """Return it as a part of a sentence."""
-        return f"{'user' if self.is_user else 'host'} '{self.label}'"
+        return f"{'user' if self.is_user else 'host'} '{self.name}'"
 
 
 class ActionModule(FleetAction):
@@ -56,7 +56,7 @@ class ActionModule(FleetAction):
             for text in self.options["serials"]
         ]
         fresh = store.revocations.add(wanted)
-        left = [store.forget(holder.label, self.options["reason"]) for holder in holders if not holder.is_user]
+        left = [store.forget(holder.name, self.options["reason"]) for holder in holders if not holder.is_user]
         pem = store.revocations.pem(planned=fresh)
         after = "".join(f"{each.serial} ({each.role} {each.label}): {self.options['reason']}\n" for each in fresh)
         header = f"certificates of {store.zone} that are revoked"

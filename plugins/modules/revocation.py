@@ -20,11 +20,15 @@ options:
     type: path
   passphrase: {description: Passphrase of the owner's secrets. Default C(btmm_owner_passphrase)., type: str}
   hosts:
-    description: Labels of hosts; all of their certificates are meant, a zone server's and a KDC's too.
+    description: Labels of hosts; all certificates there are meant, also those of the KDC, the users and a zone server.
     type: list
     elements: str
     default: []
-  users: {description: Names of users with certificates., type: list, elements: str, default: []}
+  users:
+    description: Names of users; their certificates on all hosts are meant.
+    type: list
+    elements: str
+    default: []
   serials:
     description: Serial numbers of certificates in hex, as C(openssl x509 -serial) shows them.
     type: list

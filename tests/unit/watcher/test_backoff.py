@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.btmm.fleet.plugins.module_utils import update
 
-from watcher.backoff import Backoff, Pace, is_final
+from watcher.backoff import Backoff, Occasions, Pace, is_final
 from watcher.errors import PortMapError, ZoneServerError
 
 
@@ -73,3 +73,22 @@ def test_a_network_that_flaps_is_told_once_it_keeps_still() -> None:
     assert pace.hold_s() == 0.0
     pace.change()
     assert pace.hold_s() == 0.0
+
+
+def test_what_need_not_succeed_is_tried_ever_more_rarely() -> None:
+    clock = Clock()
+    occasions = Occasions(clock)
+    waits = [5.0, 10, 20, 40, 80, 160, 300, 300]
+    for wait in waits:
+        assert occasions.is_due("imac")
+        clock.now += wait - 0.1
+        assert not occasions.is_due("imac")
+        clock.now += 0.1
+    assert occasions.is_due("imac")
+    assert not occasions.is_due("imac")
+    assert occasions.is_due("mini")
+    occasions.renew("imac")
+    assert occasions.is_due("imac")
+    assert not occasions.is_due("mini")
+    occasions.renew_all()
+    assert occasions.is_due("mini")
