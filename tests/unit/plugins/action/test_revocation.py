@@ -25,7 +25,7 @@ ZONE = "bob.members.example"
 
 
 class Place:
-    """An owner's folder with what was issued to imac, its server and its KDC, and to mini."""
+    """An owner's folder with what was issued to imac, its server and its KDC, to mini, and to alice on both."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -33,14 +33,18 @@ class Place:
         self.store.init()
         realm = f"LKDC:SHA1.{'0' * 40}"
         own = {"ula": self.store.prefix.network_address}
-        self.imac = [self.issue("imac", own), self.issue("imac", {}), self.issue("imac", {"realm": realm})]
-        self.mini = [self.issue("mini", own)]
+        self.imac = [self.machine("imac", own), self.machine("imac", {}), self.machine("imac", {"realm": realm})]
+        self.mini = [self.machine("mini", own)]
+        self.alice = [self.issue(label, x509.UserProfile("alice", ZONE)) for label in ("imac", "mini")]
 
-    def issue(self, label: str, what: dict[str, Any]) -> str:
+    def machine(self, label: str, what: dict[str, Any]) -> str:
+        return self.issue(label, x509.Profile(f"{label}.{ZONE}", **what))
+
+    def issue(self, label: str, profile: x509.AnyProfile) -> str:
         builder = cx509.CertificateSigningRequestBuilder(cx509.Name([]))
         request = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
         pem = request.public_bytes(serialization.Encoding.PEM).decode()
-        return self.store.sign(pem, x509.Profile(f"{label}.{ZONE}", **what), label=label, host=label).enrolment.serial
+        return self.store.sign(pem, profile, label=label, host=label).enrolment.serial
 
     def revoke(self, *, check: bool = False, **options: Any) -> dict[str, Any]:
         given = {"zone": ZONE, "owner_dir": str(self.folder / "owner"), "passphrase": "correct horse", **options}
@@ -63,13 +67,20 @@ def test_a_host_loses_all_of_its_certificates_and_its_key(place: Place) -> None:
     done = place.revoke(hosts=["iMac"])
     for each in (planned, done):
         assert each["changed"]
-        assert {entry["serial"] for entry in each["revoked"]} == set(place.imac) == listed(each)
+        assert {entry["serial"] for entry in each["revoked"]} == {*place.imac, place.alice[0]} == listed(each)
     assert "(kdc imac): key_compromise" in done["diff"][0]["after"]
     after = OwnerStore(place.folder / "owner", ZONE, "correct horse")
-    assert [record.label for record in after.enrolments()] == ["mini"]
+    assert {record.label for record in after.enrolments()} == {"mini"}
     assert after.tsig_secret("imac") != secret
     again = place.revoke(hosts=["imac"])
     assert (again["changed"], again["revoked"], again["crl"]) == (False, [], done["crl"])
+
+
+def test_a_user_loses_those_of_all_hosts_and_the_hosts_keep_theirs(place: Place) -> None:
+    done = place.revoke(users=["alice"], reason="superseded")
+    assert {entry["serial"] for entry in done["revoked"]} == set(place.alice) == listed(done)
+    assert len(place.store.enrolments()) == 6
+    assert not place.revoke(users=["alice"])["changed"]
 
 
 def test_a_serial_alone_leaves_the_host_its_key(place: Place) -> None:
