@@ -57,6 +57,11 @@ def own(fleet: Fleet, host: str) -> str:
     return f"{proof.ula(fleet, host)}/128"
 
 
+def associations(fleet: Fleet, host: str) -> set[str]:
+    """Return the SPIs of a host's IKE SAs."""
+    return set(re.findall(r"[0-9a-f]{16}_i", fleet.on(host, "swanctl", "--list-sas")))
+
+
 def peers_of(fleet: Fleet, host: str) -> set[str]:
     """Return the labels of the hosts that a host has tunnels to."""
     listed = fleet.on(host, "swanctl", "--list-sas")
@@ -104,6 +109,25 @@ def test_a_lost_list_lets_nobody_in_until_it_is_back(fleet: Fleet) -> None:
     fleet.on(calls.PEER, "systemctl", "start", TAKE_UP)
     assert number(fleet, calls.PEER) == loaded(fleet, calls.PEER) == held
     assert calls.call(fleet, "macbook", own=own(fleet, "macbook")) is None
+
+
+def test_a_renewed_certificate_drops_no_tunnel(fleet: Fleet) -> None:
+    """As every run does with a third of its life left. The former one counts until it ends, and is remembered."""
+    proof.fetch(fleet, "imac", calls.PEER)
+    before, former = associations(fleet, calls.PEER), certificate_serial(fleet, calls.PEER)
+    with fleet.started("imac", "ping", "-6", "-i", "0.2", "-c", "50", "-w", "40", f"mini.{proof.ZONE}") as heard:
+        run = fleet.playbook(
+            "playbooks/enrol.yml", "--limit", calls.PEER, "--tags", "identity", "-e", "identity_renew_certificate=true"
+        )
+        assert run.code == 0, run.output
+        answers = heard()
+    assert " 0% packet loss" in answers, answers
+    renewed = certificate_serial(fleet, calls.PEER)
+    assert renewed != former
+    assert before <= associations(fleet, calls.PEER)
+    listed = fleet.on(calls.PEER, "swanctl", "--list-certs", "--type", "x509").replace(":", "")
+    assert renewed.lstrip("0") in listed
+    proof.fetch(fleet, "imac", calls.PEER)
 
 
 def test_a_revoked_host_is_shut_out_within_seconds(fleet: Fleet) -> None:
