@@ -106,6 +106,7 @@ def test_a_lost_list_lets_nobody_in_until_it_is_back(fleet: Fleet) -> None:
     refused = calls.call(fleet, "macbook", own=own(fleet, "macbook"))
     assert refused is not None
     assert "AUTHENTICATION_FAILED" in refused
+    assert "nobody is let in without the owner's list" in fleet.shell(calls.PEER, "btmm doctor || true")
     fleet.on(calls.PEER, "systemctl", "start", TAKE_UP)
     assert number(fleet, calls.PEER) == loaded(fleet, calls.PEER) == held
     assert calls.call(fleet, "macbook", own=own(fleet, "macbook")) is None
@@ -153,6 +154,7 @@ def test_a_revoked_host_is_shut_out_within_seconds(fleet: Fleet) -> None:
     assert refused is not None
     assert "AUTHENTICATION_FAILED" in refused
     assert "macbook" not in peers_of(fleet, calls.PEER)
+    assert "this host's certificate was revoked" in fleet.shell("macbook", "btmm doctor || true")
 
 
 def test_the_relay_lets_it_in_no_more(fleet: Fleet) -> None:
