@@ -55,6 +55,10 @@ class Owner:
         """Issue the certificate of a host of the fleet; its address ends with `number`."""
         return self._issue(label, x509.Profile(f"{label}.{self.zone}", ula=IPv6Address(int(PREFIX[0]) + number)))
 
+    def kdc(self, label: str, realm: str) -> Certificate:
+        """Issue the certificate of a host's KDC."""
+        return self._issue(label, x509.Profile(f"{label}.{self.zone}", realm=realm))
+
     def revoke(self, holder: Certificate) -> None:
         """Put a certificate on the list, and sign it anew."""
         certificate = cx509.load_pem_x509_certificate(holder.certificate.read_bytes())

@@ -12,9 +12,13 @@ import pytest
 
 from tests.e2e import calls, proof
 from tests.e2e.fleet import CommandFailed, Fleet
+from tests.e2e.test_sign_on import alice, as_alice, ticket
+
+__all__ = ["alice"]  # a fixture
 
 LIST = f"/etc/swanctl/x509crl/btmm-{proof.ZONE}.pem"
 RECEIVED = f"/var/lib/btmm/{proof.ZONE}/crl.pem"
+WATCHED = f"btmm-revoked@{proof.ZONE}.path"
 TAKE_UP = f"btmm-revoked@{proof.ZONE}.service"
 WITHIN_S = 15  # of the playbook's end, on a busy machine
 
@@ -68,8 +72,18 @@ def peers_of(fleet: Fleet, host: str) -> set[str]:
     return set(re.findall(rf"^  remote '([a-z]+)\.{re.escape(proof.ZONE)}'", listed, re.MULTILINE))
 
 
+def is_refused(fleet: Fleet, server: str) -> bool:
+    """Tell whether alice is refused a ticket since her certificate was revoked; what she has does not count."""
+    told = as_alice(fleet, "macbook", f"kdestroy -A; btmm ticket {server}.{proof.ZONE} </dev/null 2>&1 || true")
+    return "revoked" in told
+
+
 def has_newer(fleet: Fleet, host: str, former: int) -> bool:
     return loaded(fleet, host) > former
+
+
+def has_loaded(fleet: Fleet, host: str, wanted: int) -> bool:
+    return loaded(fleet, host) == wanted
 
 
 def is_rid_of(fleet: Fleet, host: str, peer: str) -> bool:
@@ -96,19 +110,20 @@ def test_every_host_and_server_has_the_owners_list(fleet: Fleet) -> None:
 
 
 def test_a_lost_list_lets_nobody_in_until_it_is_back(fleet: Fleet) -> None:
-    """Who can't tell who was revoked trusts nobody. The daemon's own copy of the list brings it back."""
+    """Who can't tell who was revoked trusts nobody. The daemon's own copy of the list brings it back, by itself."""
     held = number(fleet, calls.PEER)
     proof.drop_tunnels(fleet, "macbook", calls.PEER)
     assert calls.call(fleet, "macbook", own=own(fleet, "macbook")) is None
     proof.drop_tunnels(fleet, "macbook", calls.PEER)
-    fleet.shell(calls.PEER, f"rm {LIST}; swanctl --load-creds --clear --noprompt")
+    fleet.shell(calls.PEER, f"systemctl stop {WATCHED}; rm {LIST}; swanctl --load-creds --clear --noprompt")
     assert loaded(fleet, calls.PEER) == 0
     refused = calls.call(fleet, "macbook", own=own(fleet, "macbook"))
     assert refused is not None
     assert "AUTHENTICATION_FAILED" in refused
     assert "nobody is let in without the owner's list" in fleet.shell(calls.PEER, "btmm doctor || true")
-    fleet.on(calls.PEER, "systemctl", "start", TAKE_UP)
-    assert number(fleet, calls.PEER) == loaded(fleet, calls.PEER) == held
+    fleet.shell(calls.PEER, f"touch {LIST}; systemctl start {WATCHED}; rm {LIST}")
+    eventually(partial(has_loaded, fleet, calls.PEER, held), "the list is not back")
+    assert number(fleet, calls.PEER) == held
     assert calls.call(fleet, "macbook", own=own(fleet, "macbook")) is None
 
 
@@ -129,6 +144,20 @@ def test_a_renewed_certificate_drops_no_tunnel(fleet: Fleet) -> None:
     listed = fleet.on(calls.PEER, "swanctl", "--list-certs", "--type", "x509").replace(":", "")
     assert renewed.lstrip("0") in listed
     proof.fetch(fleet, "imac", calls.PEER)
+
+
+def test_a_revoked_user_gets_no_more_tickets(alice: Fleet) -> None:
+    """Every KDC has heard of it within seconds. With a new certificate she is back, since the key is still hers."""
+    ticket(alice, "macbook", "imac")
+    variables = {"btmm_revoke_users": "alice", "btmm_revoke_reason": "superseded"}
+    run = alice.playbook("playbooks/revoke.yml", variables=variables)
+    assert run.code == 0, run.output
+    for server in ("imac", "mini"):
+        eventually(partial(is_refused, alice, server), f"the KDC of {server} has not heard of it")
+    run = alice.playbook("playbooks/login.yml", "--limit", "macbook")
+    assert run.code == 0, run.output
+    as_alice(alice, "macbook", "kdestroy -A")
+    ticket(alice, "macbook", "imac")
 
 
 def test_a_revoked_host_is_shut_out_within_seconds(fleet: Fleet) -> None:
