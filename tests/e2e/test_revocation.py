@@ -20,7 +20,7 @@ LIST = f"/etc/swanctl/x509crl/btmm-{proof.ZONE}.pem"
 RECEIVED = f"/var/lib/btmm/{proof.ZONE}/crl.pem"
 WATCHED = f"btmm-revoked@{proof.ZONE}.path"
 TAKE_UP = f"btmm-revoked@{proof.ZONE}.service"
-WITHIN_S = 15  # of the playbook's end, on a busy machine
+WITHIN_S = 60  # on a busy machine; otherwise a second or two
 
 
 def number(fleet: Fleet, host: str, path: str = LIST) -> int:
