@@ -12,6 +12,7 @@ from . import crl
 from .atomic import write_atomic
 from .crl import Revoked
 from .owner_files import OwnerError, OwnerFiles
+from .registry import USER_ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -98,11 +99,15 @@ class Revocations:
             OwnerError: with the fix.
         """
         for each in self.all():
-            if each.key == key and each.reason == "key_compromise":
-                raise OwnerError(
-                    f"the private key of '{each.label}' was revoked on {each.at[:10]}, since others may have it; "
-                    "delete the key file and run again, which makes a new one"
-                )
+            if each.key != key or each.reason != "key_compromise":
+                continue
+            holder, fix = f"'{each.label}'", "delete the key file and run again, which makes a new one"
+            if each.role.startswith(USER_ROLE):
+                holder = f"user '{each.role.removeprefix(USER_ROLE)}' on '{each.label}'"
+                fix = "have the user make another by 'btmm login --new'"
+            raise OwnerError(
+                f"the private key of {holder} was revoked on {each.at[:10]}, since others may have it; {fix}"
+            )
 
     def _former(self) -> x509.CertificateRevocationList | None:
         path = self.files.directory / LIST

@@ -10,7 +10,7 @@ from ansible.errors import AnsibleActionFail
 from ansible_collections.btmm.fleet.plugins.action import revocation
 from ansible_collections.btmm.fleet.plugins.filter.crl_records import crl_records
 from ansible_collections.btmm.fleet.plugins.module_utils import crl, x509
-from ansible_collections.btmm.fleet.plugins.module_utils.owner import OwnerStore
+from ansible_collections.btmm.fleet.plugins.module_utils.owner import OwnerError, OwnerStore
 from ansible_collections.btmm.fleet.plugins.modules import revocation as documentation
 from cryptography import x509 as cx509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -40,9 +40,9 @@ class Place:
     def machine(self, label: str, what: dict[str, Any]) -> str:
         return self.issue(label, x509.Profile(f"{label}.{ZONE}", **what))
 
-    def issue(self, label: str, profile: x509.AnyProfile) -> str:
+    def issue(self, label: str, profile: x509.AnyProfile, key: ec.EllipticCurvePrivateKey | None = None) -> str:
         builder = cx509.CertificateSigningRequestBuilder(cx509.Name([]))
-        request = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+        request = builder.sign(key or ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
         pem = request.public_bytes(serialization.Encoding.PEM).decode()
         return self.store.sign(pem, profile, label=label, host=label).enrolment.serial
 
@@ -81,6 +81,15 @@ def test_a_user_loses_those_of_all_hosts_and_the_hosts_keep_theirs(place: Place)
     assert {entry["serial"] for entry in done["revoked"]} == set(place.alice) == listed(done)
     assert len(place.store.enrolments()) == 6
     assert not place.revoke(users=["alice"])["changed"]
+
+
+def test_a_users_key_that_others_may_have_never_comes_back(place: Place) -> None:
+    key, profile = ec.generate_private_key(ec.SECP256R1()), x509.UserProfile("alice", ZONE)
+    place.issue("mini", profile, key)
+    place.revoke(users=["alice"])
+    with pytest.raises(OwnerError, match=r"key of user 'alice' on 'mini' was revoked .* 'btmm login --new'"):
+        place.issue("mini", profile, key)
+    place.issue("mini", profile)
 
 
 def test_a_serial_alone_leaves_the_host_its_key(place: Place) -> None:
