@@ -63,7 +63,7 @@ def take(lists: Lists, zone: str) -> list[str]:
     # Before charon is told anything: it forgets the certificates of its peers when others are loaded.
     known = peers(_run("swanctl", "--list-certs", "--type", "x509"))
     _run("swanctl", "--load-creds", "--noprompt")
-    # A list by which a peer was judged stays in charon's cache beside the new one, and would go on letting everybody in.
+    # A list by which peers were judged stays in its cache beside the new one, and it would go on judging by that.
     _run("swanctl", "--flush-certs", "--type", "x509_crl")
     revoked = serials(_run("openssl", "crl", "-noout", "-text", "-in", str(lists.installed)))
     return told + close(zone, known, revoked)
