@@ -101,7 +101,7 @@ class Revocations:
         for each in self.all():
             if each.key != key or each.reason != "key_compromise":
                 continue
-            holder, fix = f"'{each.label}'", "delete the key file and run again, which makes a new one"
+            holder, fix = f"'{each.label}'", "run unenrol.yml for it, which takes its keys away, then enrol it again"
             if each.role.startswith(USER_ROLE):
                 holder = f"user '{each.role.removeprefix(USER_ROLE)}' on '{each.label}'"
                 fix = "have the user make another by 'btmm login --new'"
