@@ -43,6 +43,7 @@ class IssuingAction(FleetAction, Generic[P]):
     MODULE: ClassVar[str]
     # What goes to the module on the host as it is.
     HOST_OPTIONS: ClassVar[Mapping[str, Mapping[str, Any]]]
+    RSA_KEYS: ClassVar[bool] = False
     # What to do about a request that is none.
     REMEDY: ClassVar[str] = "delete the key file and run again"
 
@@ -154,6 +155,6 @@ class IssuingAction(FleetAction, Generic[P]):
         if not request_pem:
             return None
         try:
-            return x509.spki(x509.load_request(request_pem))
+            return x509.spki(x509.load_request(request_pem, rsa=self.RSA_KEYS))
         except x509.BadRequest as error:
             raise OwnerError(f"{error}; {self.REMEDY}") from None
