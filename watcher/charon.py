@@ -16,7 +16,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint
 from .errors import TunnelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from ipaddress import IPv6Network
 
     import vici
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SOCKET = "/run/charon.vici"
 ANSWER_S = 5.0
+_EXCHANGES = ("dh-group", *(f"ake{number}" for number in range(1, 8)))  # RFC 9370 has seven more than the first
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Tunnel:
 
     ``ours``: this host called. ``in_s``, ``out_s``: seconds since the last packet, infinite before the first.
     ``age_s``: since the IKE SA was made. All have a resolution of a second.
+    ``exchanges``: the algorithms whose secrets went into its keys, in their order, as charon calls them.
     """
 
     number: int
@@ -45,6 +47,17 @@ class Tunnel:
     in_s: float
     out_s: float
     age_s: float
+    exchanges: tuple[str, ...]
+
+    @property
+    def key_exchange(self) -> str:
+        """The same for people, as "x25519 + ML-KEM-768"."""
+        return " + ".join(ipsec.exchange_title(name) for name in self.exchanges)
+
+    @property
+    def post_quantum(self) -> bool:
+        """Whether what it carried stays secret when somebody has a quantum computer."""
+        return ipsec.ML_KEM.algorithm in self.exchanges
 
 
 @contextlib.contextmanager
@@ -63,6 +76,11 @@ def session(timeout_s: float | None = ANSWER_S) -> Iterator[vici.Session]:
             yield vici.Session(sock)
         except OSError as err:
             raise TunnelError(f"charon does not answer at {SOCKET} ({err}): start the service strongswan") from err
+
+
+def algorithms(charon: vici.Session) -> frozenset[str]:
+    """Return the names of what charon can do. Not remembered: it may be another one after its next start."""
+    return frozenset(name for kind in charon.get_algorithms().values() for name in kind)
 
 
 def established(charon: vici.Session, prefix: IPv6Network) -> list[Tunnel]:
@@ -86,7 +104,8 @@ def call(charon: vici.Session, config: Config, peer: Peer, at: Endpoint, timeout
     """
     name = f"peer-{peer.identity}"  # a label alone may be in several zones of this host
     # On initiators "no" means to send INITIAL_CONTACT when no other SA is there, and "never" not to.
-    charon.load_conn({name: {**connection(config, name, peer, at), "unique": "no" if again else "never"}})
+    told = connection(config, name, peer, at, algorithms(charon))
+    charon.load_conn({name: {**told, "unique": "no" if again else "never"}})
     timeout = str(round(timeout_s * 1000))
     try:
         _run(charon.initiate({"ike": name, "child": name, "timeout": timeout, "loglevel": "-1"}))
@@ -145,8 +164,10 @@ def listen(changed: Callable[[], None], going_on: Callable[[], bool], again_s: f
             time.sleep(again_s)
 
 
-def connection(config: Config, name: str, peer: Peer, at: Endpoint) -> dict[str, ipsec_swanctl.Value]:
-    """Return what charon is told of a peer.
+def connection(
+    config: Config, name: str, peer: Peer, at: Endpoint, able: Collection[str]
+) -> dict[str, ipsec_swanctl.Value]:
+    """Return what charon, which is `able` to do these algorithms, is told of a peer.
 
     Raises:
         TunnelError: the host's certificate is missing, or the zone says of the peer what can't be.
@@ -158,7 +179,8 @@ def connection(config: Config, name: str, peer: Peer, at: Endpoint) -> dict[str,
         raise TunnelError(f"{err.filename} can't be read ({err.strerror}): run the identity role again") from err
     try:
         local = ipsec.Local(config.host_name.to_text(omit_final_dot=True), config.host.ula, config.prefix)
-        tunnel = ipsec.outbound(local, ipsec.Remote(peer.identity, peer.ula, at.address, at.port))
+        remote = ipsec.Remote(peer.identity, peer.ula, at.address, at.port)
+        tunnel = ipsec.outbound(local, remote, algorithms=able)
         tunnel = replace(tunnel, revocation="strict")
     except ipsec.InvalidTunnel as err:
         raise TunnelError(str(err)) from err
@@ -207,4 +229,9 @@ def _established(charon: vici.Session) -> Iterator[Tunnel]:
                         in_s=float(child.get("use-in", b"inf")),
                         out_s=float(child.get("use-out", b"inf")),
                         age_s=float(sa.get("established", b"0")),
+                        exchanges=_exchanges(sa),
                     )
+
+
+def _exchanges(sa: Mapping[str, bytes]) -> tuple[str, ...]:
+    return tuple(sa[key].decode() for key in _EXCHANGES if key in sa)

@@ -286,6 +286,8 @@ class Instance:
                     "outer": str(t.remote),
                     "connection": t.connection,
                     "rung": self._tunnels.rung(t),
+                    "key_exchange": t.key_exchange,
+                    "post_quantum": t.post_quantum,
                 }
                 for t in tunnels
             ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 TUNNEL_PORT = 4500  # UDP encapsulation of ESP, and IKE beside it (RFC 3948)
@@ -34,6 +34,25 @@ class InvalidTunnel(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Kem:
+    """A key encapsulation that no quantum computer breaks.
+
+    Attributes:
+        keyword: in strongSwan's proposals.
+        algorithm: as strongSwan lists it, and says of a tunnel that has it.
+        title: for people.
+    """
+
+    keyword: str
+    algorithm: str
+    title: str
+
+
+# FIPS 203; in IKE by draft-ietf-ipsecme-ikev2-mlkem.
+ML_KEM = Kem("mlkem768", "ML_KEM_768", "ML-KEM-768")
+
+
+@dataclass(frozen=True, slots=True)
 class Suite:
     """Algorithms that go together.
 
@@ -42,6 +61,7 @@ class Suite:
         bits: length of the AES key.
         prf: of SHA-2, in bits; also the integrity of IKEv1.
         group: of the key exchange, by strongSwan's name.
+        kem: of a second key exchange after it (RFC 9370), whose messages go encrypted (RFC 9242); None for none.
         calls: whether callers offer it. All are answered.
     """
 
@@ -49,32 +69,45 @@ class Suite:
     bits: int
     prf: int
     group: str
+    kem: Kem | None = None
     calls: bool = True
 
     @property
     def ike(self) -> str:
         """The IKE proposal, as strongSwan writes it."""
         cipher = f"aes{self.bits}gcm16-prfsha{self.prf}" if self.version > 1 else f"aes{self.bits}-sha{self.prf}"
-        return f"{cipher}-{self.group}"
+        return f"{cipher}-{self._exchanges}"
 
     @property
     def esp(self) -> str:
         """The ESP proposal, as strongSwan writes it."""
         cipher = f"aes{self.bits}gcm16" if self.version > 1 else f"aes{self.bits}-sha{ESP_HASH}"
-        return f"{cipher}-{self.group}"
+        return f"{cipher}-{self._exchanges}"
+
+    @property
+    def _exchanges(self) -> str:
+        return f"{self.group}-ke1_{self.kem.keyword}" if self.kem is not None else self.group
 
 
 # PF_KEY cuts HMAC-SHA-256 to 96 bits where all others take 128 (RFC 4868): both ends say "established", and each packet
 # of one is dropped by the other. With SHA-512 all agree.
 ESP_HASH = 512
 
-# In order of preference.
+# In order of preference. The hybrid one begins with the group of the next ones, so a peer that does not know it takes
+# one of these in its first answer. What is recorded today shall stay secret for long, hence its longer key.
 SUITES = (
+    Suite(2, 256, 384, "x25519", ML_KEM),
     Suite(2, 256, 384, "x25519", calls=False),
     Suite(2, 128, 256, "x25519"),
     Suite(2, 256, 384, "ecp256"),
     Suite(1, 256, 256, "modp2048"),
 )
+
+
+def exchange_title(algorithm: str) -> str:
+    """Return the name of a key exchange, which strongSwan lists as CURVE_25519 or ECP_256, for people."""
+    known = {ML_KEM.algorithm: ML_KEM.title, "CURVE_25519": "x25519"}
+    return known.get(algorithm) or algorithm.replace("_", "").lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +118,27 @@ class Proposals:
     esp: tuple[str, ...]
 
 
-def suites(version: int, *, calling: bool) -> tuple[Suite, ...]:
-    """Return what fits, in order of preference."""
-    return tuple(suite for suite in SUITES if suite.version == version and (suite.calls or not calling))
+def suites(version: int, *, calling: bool, algorithms: Collection[str] = ()) -> tuple[Suite, ...]:
+    """Return what fits, in order of preference.
+
+    Args:
+        version: of IKE.
+        calling: whether it is to be offered, not answered.
+        algorithms: what the host's strongSwan lists, which depends on how it was built more than on its version. With
+            a KEM that it has not, 5.9.8 refuses the connection, and 6.0.1 fails each call for which that is chosen.
+    """
+    return tuple(
+        suite
+        for suite in SUITES
+        if suite.version == version
+        and (suite.calls or not calling)
+        and (suite.kem is None or suite.kem.algorithm in algorithms)
+    )
 
 
-def proposals(version: int, *, calling: bool) -> Proposals:
+def proposals(version: int, *, calling: bool, algorithms: Collection[str] = ()) -> Proposals:
     """Return the same as texts."""
-    chosen = suites(version, calling=calling)
+    chosen = suites(version, calling=calling, algorithms=algorithms)
     return Proposals(tuple(suite.ike for suite in chosen), tuple(suite.esp for suite in chosen))
 
 
@@ -171,15 +217,17 @@ def inbound(local: Local, wanted: Proposals, *, dpd_s: int = ANSWERER_DPD_S, idl
     return Tunnel(local, None, wanted, 2, dpd_s, idle_s, unique="no")
 
 
-def outbound(local: Local, remote: Remote, *, version: int = 2, start: str = "none") -> Tunnel:
-    """Return the tunnel by which a peer is called: IKEv1 where it has racoon.
+def outbound(
+    local: Local, remote: Remote, *, version: int = 2, start: str = "none", algorithms: Collection[str] = ()
+) -> Tunnel:
+    """Return the tunnel by which a peer is called: IKEv1 where it has racoon; `algorithms` as for `suites`.
 
     Raises:
         InvalidTunnel: the peer can't be called.
     """
     if remote.address is None:
         raise InvalidTunnel(f"{remote.identity} can't be called: nothing says where it is; give its address and port")
-    wanted = proposals(version, calling=True)
+    wanted = proposals(version, calling=True, algorithms=algorithms)
     return Tunnel(local, remote, wanted, version, CALLER_DPD_S, start=start)
 
 

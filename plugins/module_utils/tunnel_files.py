@@ -39,7 +39,8 @@ def for_strongswan(options: Options) -> str:
     """
     local, peers = _local(options), _peers(options)
     ipsec.check_peers(local, [peer for peer, _ in peers])
-    wanted = ipsec.proposals(2, calling=False)
+    algorithms = options.get("algorithms", ())
+    wanted = ipsec.proposals(2, calling=False, algorithms=algorithms)
     own = [tuple(options.get(name) or ()) for name in ("ike_proposals", "esp_proposals")]
     if any(own):
         if not all(own):
@@ -52,7 +53,7 @@ def for_strongswan(options: Options) -> str:
         version = entry.get("ike_version", 2)
         if peer.address is not None:
             start = entry.get("start", "trap")
-            tunnel = ipsec.outbound(local, peer, version=version, start=start)
+            tunnel = ipsec.outbound(local, peer, version=version, start=start, algorithms=algorithms)
         elif version == 1:
             tunnel = ipsec.answering(local, peer)
         else:

@@ -69,6 +69,13 @@ options:
         type: str
         choices: [none, trap, start]
         default: trap
+  algorithms:
+    description:
+      - What C(swanctl --list-algs) names on the host. With C(ML_KEM_768) among it, a hybrid key exchange comes first,
+        which no quantum computer breaks; it refuses a connection with what it does not know.
+    type: list
+    elements: str
+    default: []
   ike_proposals:
     description: For strongSwan's callers, instead of those of the collection.
     type: list
@@ -175,6 +182,7 @@ ARGUMENTS = {
     "outer": {"type": "list", "elements": "str", "default": []},
     "system": {"type": "str", "choices": ["linux", "bsd"]},
     "peers": {"type": "list", "elements": "dict", "default": [], "options": PEER},
+    "algorithms": {"type": "list", "elements": "str", "default": []},
     **{name: {"type": "list", "elements": "str"} for name in ("ike_proposals", "esp_proposals")},
     "revocation": {"type": "str", "choices": list(ipsec.REVOCATION), "default": ipsec.REVOCATION[0]},
     "dpd_delay": {"type": "int", "default": ipsec.ANSWERER_DPD_S},

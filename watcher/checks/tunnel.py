@@ -9,20 +9,24 @@ import socket
 import struct
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ansible_collections.btmm.fleet.plugins.module_utils import ipsec
 from ansible_collections.btmm.fleet.plugins.module_utils.local_names import guard_table, inbound_connection
 
+from watcher.charon import algorithms
 from watcher.places import REVOKED_ROOT
 
 from . import Finding, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from . import Patient
 
 _VICI_SOCKET = "/run/charon.vici"
+_CONNECTIONS = Path("/etc/swanctl/conf.d")
 _WARN_DAYS = 7  # the role renews earlier; an owner needs time to run it
 _ECHO_S = 2.0
 _MTU = 1280  # RFC 8200 section 5
@@ -36,7 +40,7 @@ def check(patient: Patient) -> Iterator[Finding]:
     yield _guard(patient)
     yield _certificate(patient)
     yield _revocation(patient)
-    yield _charon(patient)
+    yield from _charon(patient)
     peers = patient.status.get("peers") or []
     for peer in peers:
         yield _peer(patient, str(peer["name"]), str(peer["address"]))
@@ -88,7 +92,7 @@ def _revocation(patient: Patient) -> Finding:
     return Finding("revocation", f"nobody is let in without the owner's list {path} ({said[-100:]})", fix)
 
 
-def _charon(patient: Patient) -> Finding:
+def _charon(patient: Patient) -> Iterator[Finding]:
     import vici  # noqa: PLC0415 - its import takes longer than all other checks
     from vici.exception import SessionException  # noqa: PLC0415
 
@@ -100,12 +104,35 @@ def _charon(patient: Patient) -> Finding:
             session = vici.Session(sock)
             version = session.version()["version"].decode()
             loaded = {name.decode() for name in session.get_conns().get("conns", ())}
+            able = algorithms(session)
     except (OSError, SessionException) as err:
-        return Finding("charon", f"it does not answer at {_VICI_SOCKET} ({err})", "systemctl restart strongswan")
+        yield Finding("charon", f"it does not answer at {_VICI_SOCKET} ({err})", "systemctl restart strongswan")
+        return
     if wanted not in loaded:
         fix = "swanctl --load-all, and the tunnel role for this host if that does not help"
-        return Finding("charon", f"it runs without the connection {wanted}: no peer is let in", fix)
-    return Finding("charon", f"strongSwan {version} lets peers in by {wanted}")
+        yield Finding("charon", f"it runs without the connection {wanted}: no peer is let in", fix)
+    else:
+        yield Finding("charon", f"strongSwan {version} lets peers in by {wanted}")
+    yield _key_exchange(patient, version, able)
+
+
+def _key_exchange(patient: Patient, version: str, able: Collection[str]) -> Finding:
+    kem, fix = ipsec.ML_KEM, "run the tunnel role for this host"
+    has = kem.algorithm in able
+    try:
+        told = (_CONNECTIONS / f"btmm-{patient.zone}.conf").read_text(encoding="utf-8")
+    except OSError:
+        told = ""  # that the connection is missing has been said
+    if not has and kem.keyword in told:
+        # Version 6.0.1 takes the connection, agrees to it with a caller, and ends the call then.
+        seen = f"peers that call are promised {kem.title}, which strongSwan {version} here has not: they don't get in"
+        return Finding("key exchange", seen, fix)
+    if not has:
+        # No fault: there may be no package that would mend it.
+        return Finding("key exchange", f"strongSwan {version} here has no {kem.title}: no tunnel is post-quantum")
+    if f" proposals = {','.join(ipsec.proposals(2, calling=False).ike)}\n" in told:
+        return Finding("key exchange", f"peers that call get no {kem.title}, which strongSwan {version} has", fix)
+    return Finding("key exchange", f"{kem.title} with peers that have it, too")
 
 
 def _peer(patient: Patient, name: str, address: str) -> Finding:

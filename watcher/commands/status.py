@@ -59,7 +59,14 @@ def describe(status: dict[str, Any]) -> list[str]:
 
 def _tunnel(peer: dict[str, Any]) -> str:
     since = f"since {peer['since']}" if peer.get("since") else None
-    return "  ".join(str(part) for part in (peer["name"], peer["outer"], peer.get("rung"), since) if part)
+    parts = (peer["name"], peer["outer"], peer.get("rung"), _keys(peer), since)
+    return "  ".join(str(part) for part in parts if part)
+
+
+def _keys(peer: dict[str, Any]) -> str:
+    """How the tunnel got its keys, and whether what it carries is still secret when there are quantum computers."""
+    exchange = peer.get("key_exchange")
+    return f"{exchange} ({'' if peer.get('post_quantum') else 'not '}post-quantum)" if exchange else ""
 
 
 def _outside(status: dict[str, Any], how: str) -> str:

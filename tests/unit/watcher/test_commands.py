@@ -127,6 +127,15 @@ def test_connect_says_the_way(rig: Rig) -> None:
         assert out.startswith(f"imac.{ZONE}  fd12:3456:789a::2  direct 203.0.113.101:4500  ")
 
 
+def test_status_says_whether_a_tunnel_is_post_quantum(rig: Rig) -> None:
+    tunnel = {"name": f"imac.{ZONE}", "outer": "203.0.113.101:4500", "rung": "direct"}
+    kept = {**tunnel, "key_exchange": "x25519 + ML-KEM-768", "post_quantum": True}
+    rig.status(peers=[kept, {**tunnel, "key_exchange": "x25519", "post_quantum": False}])
+    lines = [line for line in rig.run("status")[1].splitlines() if line.startswith("tunnel")]
+    shown = f"tunnel    imac.{ZONE}  203.0.113.101:4500  direct  "
+    assert lines == [f"{shown}x25519 + ML-KEM-768 (post-quantum)", f"{shown}x25519 (not post-quantum)"]
+
+
 @pytest.mark.parametrize(
     ("given", "reason"),
     [

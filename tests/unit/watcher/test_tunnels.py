@@ -62,6 +62,10 @@ class Charon:
         self.deaf: set[str] = set()
         self.gate: threading.Event | None = None
         self.number = 0
+        self.algorithms = {"ke": {"CURVE_25519": b"openssl"}, "rng": {"RNG_STRONG": b"openssl"}}
+
+    def get_algorithms(self) -> dict[str, Any]:
+        return self.algorithms
 
     def establish(self, name: str, **changes: Any) -> None:
         self.number += 1
@@ -183,6 +187,30 @@ async def test_what_charon_is_told(rig: Rig) -> None:
     }  # fmt: skip
     selectors = connection["children"][NAME]
     assert (selectors["local_ts"], selectors["remote_ts"]) == (["fd12:3456:789a::1/128"], ["fd12:3456:789a::2/128"])
+
+
+async def test_charon_is_told_of_ml_kem_if_it_has_it(rig: Rig) -> None:
+    await rig.tunnels.async_ensure(IMAC)
+    before = rig.charon.unloaded[NAME]["proposals"]
+    rig.charon.algorithms["ke"]["ML_KEM_768"] = b"openssl"  # started anew, from another package
+    rig.charon.sas.clear()
+    await rig.tunnels.async_ensure(IMAC)
+    assert rig.charon.unloaded[NAME]["proposals"] == ["aes256gcm16-prfsha384-x25519-ke1_mlkem768", *before]
+
+
+@pytest.mark.parametrize(
+    ("said", "key_exchange", "post_quantum"),
+    [
+        ({"dh-group": b"CURVE_25519", "ake1": b"ML_KEM_768"}, "x25519 + ML-KEM-768", True),
+        ({"dh-group": b"CURVE_25519"}, "x25519", False),
+        ({"dh-group": b"ECP_256", "ake1": b"ECP_384"}, "ecp256 + ecp384", False),
+        ({}, "", False),
+    ],
+)
+async def test_what_went_into_the_keys(rig: Rig, said: Any, key_exchange: str, post_quantum: bool) -> None:
+    rig.charon.establish("btmm-in", **said)
+    (tunnel,) = await rig.tunnels.async_list()
+    assert (tunnel.key_exchange, tunnel.post_quantum) == (key_exchange, post_quantum)
 
 
 async def test_a_name_that_is_none_is_told(rig: Rig) -> None:

@@ -93,6 +93,21 @@ def test_the_roles_options() -> None:
     assert (child["inactivity"], child["esp_proposals"]) == ("8s", "aes256-sha512")
 
 
+# As strongSwan prints it.
+LISTED = "encryption:\n  AES_CBC[aesni]\nke:\n  MODP_2048_224[openssl]\n  ML_KEM_768[openssl]\n  CURVE_25519[openssl]\n"
+
+
+def test_what_the_hosts_strongswan_lists() -> None:
+    hybrid = "aes256gcm16-prfsha384-x25519-ke1_mlkem768,"
+    text = installed(__tunnel_able={"stdout": LISTED})
+    assert text.replace(hybrid, "").replace("aes256gcm16-x25519-ke1_mlkem768,", "") == installed()
+    assert f"proposals = {hybrid}" in text
+    for other in ({"stdout": LISTED.replace("ML_KEM_768", "ML_KEM_1024")}, {"rc": 1, "stdout": ""}, {"rc": 2}):
+        assert installed(__tunnel_able=other) == installed()
+    own = {"tunnel_ike_proposals": ["aes256-sha256-modp2048"], "tunnel_esp_proposals": ["aes256-sha512"]}
+    assert installed(__tunnel_able={"stdout": LISTED}, **own) == installed(**own)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -28,6 +28,7 @@ MACBOOK = Remote("macbook.bob.example", PREFIX[2], ip_address("203.0.113.131"), 
 MACBOOK6 = Remote("macbook.bob.example", PREFIX[2], ip_address("2001:db8::2"))
 NAS6 = Remote("nas.bob.example", PREFIX[4], ip_address("2001:db8::4"))
 ANSWERED = ipsec.proposals(2, calling=False)
+ABLE = {"CURVE_25519", "ML_KEM_768", "AES_GCM_16"}  # as strongSwan 6.1.0 lists them
 CALLER_ONLY = Remote("iphone.bob.example", PREFIX[3])
 
 
@@ -62,12 +63,38 @@ def test_a_call_as_vici_takes_it() -> None:
     }
 
 
-def test_every_offer_has_an_answer() -> None:
+@pytest.mark.parametrize("algorithms", [(), ABLE])
+def test_every_offer_has_an_answer(algorithms: Any) -> None:
     for version, least in ((1, 1), (2, 2)):
-        calls, answers = (ipsec.proposals(version, calling=calling) for calling in (True, False))
+        calls, answers = (ipsec.proposals(version, calling=calling, algorithms=algorithms) for calling in (True, False))
         assert set(calls.ike) <= set(answers.ike)
         assert set(calls.esp) <= set(answers.esp)
         assert len(calls.ike) >= least
+
+
+def test_ml_kem_comes_first_where_strongswan_has_it() -> None:
+    classical = outbound(IMAC, MACBOOK).proposals
+    hybrid = outbound(IMAC, MACBOOK, algorithms=ABLE).proposals
+    assert hybrid.ike == ("aes256gcm16-prfsha384-x25519-ke1_mlkem768", *classical.ike)
+    assert hybrid.esp == ("aes256gcm16-x25519-ke1_mlkem768", *classical.esp)
+    assert outbound(IMAC, MACBOOK, algorithms={"ML_KEM_512"}).proposals == classical
+    assert outbound(IMAC, MACBOOK, version=1, algorithms=ABLE) == outbound(IMAC, MACBOOK, version=1)
+
+
+def test_who_has_no_ml_kem_takes_the_group_that_was_sent() -> None:
+    """With another one its first answer would be INVALID_KE_PAYLOAD (RFC 7296 section 1.2), and a round trip more."""
+    first, *others = ipsec.suites(2, calling=True, algorithms=ABLE)
+    assert first.kem is not None
+    assert others[0].group == first.group
+    assert others[0].kem is None
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "title"),
+    [("CURVE_25519", "x25519"), ("ML_KEM_768", "ML-KEM-768"), ("ECP_256", "ecp256"), ("MODP_2048", "modp2048")],
+)
+def test_key_exchanges_have_names_for_people(algorithm: str, title: str) -> None:
+    assert ipsec.exchange_title(algorithm) == title
 
 
 def test_ikev1_toward_racoon() -> None:

@@ -113,6 +113,18 @@ def test_swanctl_conf_as_a_whole() -> None:
     }
 
 
+def test_ml_kem_for_callers_and_called() -> None:
+    peers = [
+        {"identity": "nas.bob.example", "ula": "fd12:3456:789a::9", "address": "203.0.113.20"},
+        {"identity": "old.bob.example", "ula": "fd12:3456:789a::8", "address": "203.0.113.21", "ike_version": 1},
+    ]
+    text = tunnel_files.for_strongswan({**HOST, "peers": peers, "algorithms": ["AES_CBC", "ML_KEM_768"]})
+    found = {name: each["proposals"].split(",") for name, each in parsed(text)["connections"].items()}
+    first = "aes256gcm16-prfsha384-x25519-ke1_mlkem768"
+    assert (found["btmm-in"][0], found["btmm-in-nas_bob_example"][0]) == (first, first)
+    assert found["btmm-in-old_bob_example"] == ["aes256-sha256-modp2048"]
+
+
 @given(CHANGES)
 def test_strongswan_gets_what_it_can_read(changes: dict[str, Any]) -> None:
     options = {**HOST, **changes}

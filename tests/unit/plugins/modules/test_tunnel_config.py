@@ -121,6 +121,11 @@ def test_strongswan_with_own_proposals(run: Any, strongswan: dict[str, Any]) -> 
     assert " esp_proposals = aes256-sha512\n" in text
 
 
+def test_strongswan_with_ml_kem(run: Any, strongswan: dict[str, Any]) -> None:
+    run({**strongswan, "algorithms": ["CURVE_25519", "ML_KEM_768"]})
+    assert " proposals = aes256gcm16-prfsha384-x25519-ke1_mlkem768," in Path(strongswan["path"]).read_text()
+
+
 def test_back_to_my_mac_there_and_back(
     run: Any, racoon: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
