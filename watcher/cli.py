@@ -15,6 +15,8 @@ _COMMANDS = {
     "wait": "return when this host is published, or say why it is not",
     "browse": "list the services of the fleet",
     "connect": "open the tunnel to a host now",
+    "login": "make this user's key, for which the owner signs a certificate",
+    "ticket": "get a ticket for a host's services",
     "doctor": "find the broken hop, and say how to mend it",
 }
 

@@ -82,7 +82,7 @@ class ActionModule(FleetAction):
             "title": self.variable("btmm_title", name),
             "ula": ula,
             "model": self.variable("btmm_model", name),
-            "services": self.variable("btmm_services", name),
+            "services": self.services_of(name),
             "endpoint": self.variable("btmm_endpoint", name),
             "records": self.variable("btmm_records", name),
         }

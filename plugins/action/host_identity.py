@@ -23,7 +23,7 @@ HOST_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-class ActionModule(IssuingAction):
+class ActionModule(IssuingAction[x509.Profile]):
     """See the module's documentation."""
 
     MODULE = "btmm.fleet.host_identity"
@@ -45,7 +45,7 @@ class ActionModule(IssuingAction):
             days=self.options["days"],
         )
 
-    def told(self, profile: x509.Profile) -> dict[str, Any]:
+    def told(self, profile: x509.Profile, _: Mapping[str, Any], /) -> dict[str, Any]:
         """Return the address."""
         return {"ula": str(profile.ula or "")}
 

@@ -42,7 +42,8 @@ class ActionModule(FleetAction):
 
     def _host(self, name: str) -> Host:
         short = name.split(".", maxsplit=1)[0]
-        given = {key: self.variable(f"btmm_{key}", name) for key in ("zone", "label", "title", "model", "services")}
+        given = {key: self.variable(f"btmm_{key}", name) for key in ("zone", "label", "title", "model")}
         if not given["zone"]:
             raise InvalidName("it has no zone: set btmm_zone")
-        return host_from_config({**given, "label": given["label"] or short, "ula": SOME_ADDRESS})
+        given |= {"label": given["label"] or short, "services": self.services_of(name)}
+        return host_from_config({**given, "ula": SOME_ADDRESS})

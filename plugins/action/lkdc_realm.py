@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class ActionModule(IssuingAction):
+class ActionModule(IssuingAction[x509.Profile]):
     """See the module's documentation."""
 
     MODULE = "btmm.fleet.lkdc_realm"
@@ -34,7 +34,7 @@ class ActionModule(IssuingAction):
             days=self.options["days"],
         )
 
-    def told(self, profile: x509.Profile) -> dict[str, Any]:
+    def told(self, profile: x509.Profile, _: Mapping[str, Any], /) -> dict[str, Any]:
         """Return the realm."""
         return {"realm": profile.realm}
 

@@ -98,7 +98,7 @@ class ActionModule(FleetAction):
                 "label": label,
                 "title": self.variable("btmm_title", name),
                 "model": self.variable("btmm_model", name),
-                "services": self.variable("btmm_services", name),
+                "services": self.services_of(name),
                 "ula": ula,
             }
         )

@@ -91,16 +91,14 @@ def read(path: Path) -> str:
         return "not text\n"
 
 
-def openssl(*arguments: str) -> bytes:
-    """Run the host's openssl and return what it wrote.
+def openssl(*arguments: str, given: bytes = b"") -> bytes:
+    """Run the host's openssl on what it is given by standard input, and return what it wrote.
 
     Raises:
         KeyFileError: it is missing, hangs or refuses.
     """
     try:
-        done = subprocess.run(
-            ["openssl", *arguments], capture_output=True, stdin=subprocess.DEVNULL, check=False, timeout=60
-        )
+        done = subprocess.run(["openssl", *arguments], input=given, capture_output=True, check=False, timeout=60)
     except FileNotFoundError:
         raise KeyFileError("there is no 'openssl'; install the package openssl") from None
     except subprocess.TimeoutExpired:

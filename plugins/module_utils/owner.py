@@ -154,7 +154,7 @@ class OwnerStore:
         with owner_errors():
             self._registry.check(label, role, host, key_fingerprint(key_der))
 
-    def sign(self, request_pem: str, profile: x509.Profile, *, label: str, host: str) -> Issued:
+    def sign(self, request_pem: str, profile: x509.AnyProfile, *, label: str, host: str) -> Issued:
         """Sign and record a certificate for the key of a request; names come from ``profile`` only.
 
         Args:
@@ -169,8 +169,10 @@ class OwnerStore:
         with owner_errors():
             request = x509.load_request(request_pem)
         key_der = x509.spki(request)
-        if profile.ula:
-            profile = replace(profile, ula=self.address(key_der))
+        ula = None
+        if isinstance(profile, x509.Profile) and profile.ula:
+            ula = self.address(key_der)
+            profile = replace(profile, ula=ula)
         # Signed outside the lock: unlocking the CA key takes 0.1 s, and a certificate that nobody gets harms nobody.
         certificate = x509.issue(request, profile, self.ca, self._ca_key)
         enrolment = Enrolment(
@@ -178,7 +180,7 @@ class OwnerStore:
             role=profile.role,
             host=host,
             key=key_fingerprint(key_der),
-            ula=str(profile.ula) if profile.ula else None,
+            ula=str(ula) if ula else None,
             serial=x509.serial(certificate),
             not_after=certificate.not_valid_after_utc.isoformat(),
         )

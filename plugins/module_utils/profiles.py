@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the owner's certificates say of machines."""
+"""What the owner's certificates say of machines and of users."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from typing import ClassVar
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from . import krb5_san
+from . import krb5_names, krb5_san
+from .registry import USER_ROLE
 
 # RFC 4945 section 5.1.3.12 and RFC 5280: IKE peers look for this purpose, or for none.
 IPSEC_IKE = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.17")
@@ -62,6 +64,46 @@ class Profile:
     def block(self) -> IPv6Network | None:
         """What RFC 3779 shall grant."""
         return IPv6Network(self.ula) if self.ula else None
+
+
+@dataclass(frozen=True, slots=True)
+class UserProfile:
+    """What the certificate of a user shall say: who he is in the zone, whatever host his key is on.
+
+    ``zone`` has no final dot. There is no alternative name: a KRB5PrincipalName would bind him to one host's realm,
+    and each KDC knows him by his subject (see ``krb5_names.user_rule``).
+    """
+
+    name: str
+    zone: str
+    days: int = 398
+
+    # What machines have.
+    alternative_names: ClassVar[None] = None
+    block: ClassVar[None] = None
+
+    @property
+    def role(self) -> str:
+        """A host holds one certificate for each of its users."""
+        return f"{USER_ROLE}{self.name}"
+
+    @property
+    def subject(self) -> x509.Name:
+        """Organization, then common name: MIT's KDC compares them in this order."""
+        return x509.Name(
+            [
+                x509.NameAttribute(NameOID.ORGANIZATION_NAME, krb5_names.user_organization(self.zone)),
+                x509.NameAttribute(NameOID.COMMON_NAME, self.name),
+            ]
+        )
+
+    @property
+    def purposes(self) -> tuple[x509.ObjectIdentifier, ...]:
+        """Client of TLS, and of a KDC (RFC 4556 section 3.2.1)."""
+        return ExtendedKeyUsageOID.CLIENT_AUTH, krb5_san.KP_CLIENT_AUTH
+
+
+AnyProfile = Profile | UserProfile
 
 
 def common_name(text: str) -> x509.Name:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 
 ROLES = ("host", "server", "kdc")
+_MACHINES = ("host", "server")
+USER_ROLE = "user-"  # and the user's name
 
 
 class DamagedRecord(ValueError):
@@ -30,8 +32,9 @@ class Conflict(ValueError):
 class Enrolment:
     """One issued certificate.
 
-    ``role`` is 'host', 'server' or 'kdc'; ``key`` is SHA-256 over the SubjectPublicKeyInfo, hex; ``serial`` is hex;
-    ``not_after`` is ISO 8601 in UTC; ``ula`` is a host's alone.
+    ``role`` is 'host', 'server', 'kdc', or 'user-' and the name of a user who has his key on the host; ``key`` is
+    SHA-256 over the SubjectPublicKeyInfo, hex; ``serial`` is hex; ``not_after`` is ISO 8601 in UTC; ``ula`` is a host's
+    alone.
     """
 
     label: str
@@ -76,7 +79,8 @@ class Registry:
 
     def roles_of(self, label: str) -> tuple[str, ...]:
         """Return the roles in which something is recorded for ``label``."""
-        return tuple(role for role in ROLES if self._path(label, role).exists())
+        users = (path.stem.partition(".")[2] for path in sorted(self._directory.glob(f"{label}.{USER_ROLE}*.json")))
+        return *(role for role in ROLES if self._path(label, role).exists()), *users
 
     def retire(self, label: str, attic: Path, mark: int) -> None:
         """Move what was issued for ``label`` to ``attic``, marked with a number."""
@@ -93,8 +97,8 @@ class Registry:
             DamagedRecord: a file is not what ``put`` writes.
         """
         for other in self.all():
-            # A KDC is always beside the host of its label, whose own record says whose label it is.
-            if other.role == "kdc" and role != "kdc":
+            # KDC and users are always beside the host of their label, whose own record says whose label it is.
+            if other.role not in _MACHINES and role != other.role:
                 continue
             if other.label == label and other.host != host and other.key != key:
                 raise Conflict(

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from . import krb5_san
 from .addrblock import address_block, granted_network
-from .profiles import Profile, common_name
+from .profiles import AnyProfile, Profile, UserProfile, common_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 BACKDATED = timedelta(minutes=10)
 CA_LIFE = timedelta(days=3653)
 
-__all__ = ["Profile"]
+__all__ = ["AnyProfile", "Profile", "UserProfile"]
 
 
 class BadRequest(ValueError):
@@ -81,7 +81,7 @@ def load_request(pem: str) -> x509.CertificateSigningRequest:
 
 def issue(
     request: x509.CertificateSigningRequest,
-    profile: Profile,
+    profile: AnyProfile,
     ca: x509.Certificate,
     ca_key: ec.EllipticCurvePrivateKey,
     now: datetime | None = None,
@@ -100,17 +100,18 @@ def issue(
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(ca=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(profile.purposes), critical=False)
-        .add_extension(profile.alternative_names, critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(request.public_key()), critical=False)
         .add_extension(_authority(ca), critical=False)
     )
+    if profile.alternative_names:
+        builder = builder.add_extension(profile.alternative_names, critical=False)
     if profile.block:
         builder = builder.add_extension(address_block(profile.block), critical=True)
     return builder.sign(ca_key, hashes.SHA256())
 
 
 def reason_to_issue(
-    pem: str, key_der: bytes, profile: Profile, ca: x509.Certificate, now: datetime | None = None
+    pem: str, key_der: bytes, profile: AnyProfile, ca: x509.Certificate, now: datetime | None = None
 ) -> str | None:
     """Say why the certificate on a host must be made (anew), as a clause; None when it serves.
 

@@ -10,6 +10,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.btmm.fleet.plugins.module_utils.names import InvalidName, check_label, parse_zone
 from ansible_collections.btmm.fleet.plugins.module_utils.owner import OwnerError, OwnerStore
+from ansible_collections.btmm.fleet.plugins.plugin_utils.offers import offered
 
 # Options that every action with the owner's secrets takes; a role may omit them (see `inventory_default`).
 OWNER_OPTIONS: dict[str, dict[str, Any]] = {
@@ -91,6 +92,10 @@ class FleetAction(ActionBase):  # type: ignore[misc]
         source = self.task_vars if host is None else self.task_vars["hostvars"][host]
         value = source.get(name)
         return None if value is None else self._templar.template(value)
+
+    def services_of(self, host: str) -> list[dict[str, Any]]:
+        """Return what a host of the inventory offers."""
+        return offered(lambda name: self.variable(name, host))
 
     def _needed(self, option: str, variable: str) -> str:
         value = self.options[option]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ansible_collections.btmm.fleet.plugins.module_utils import x509
 from ansible_collections.btmm.fleet.plugins.module_utils.owner import OwnerError, OwnerStore
@@ -13,6 +13,8 @@ from ansible_collections.btmm.fleet.plugins.plugin_utils.action import LABEL_OPT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+P = TypeVar("P", x509.Profile, x509.UserProfile)
 
 ISSUING_OPTIONS: dict[str, dict[str, Any]] = {
     **OWNER_OPTIONS,
@@ -24,27 +26,30 @@ ISSUING_OPTIONS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Generic[P]):
     """What a certificate shall say, and why a new one is needed (None: it is not)."""
 
-    profile: x509.Profile
+    profile: P
     reason: str | None
 
 
-class IssuingAction(FleetAction):
+class IssuingAction(FleetAction, Generic[P]):
     """An action whose module looks at the host first, and is run again only to install what was signed.
 
-    The module returns ``request`` ('' without a key), ``certificate`` and ``ca_certificate``, and takes the latter two.
+    The module returns ``request`` ('' without a key) and ``certificate``, and ``ca_certificate`` if it keeps one; it takes
+    the latter two.
     """
 
     MODULE: ClassVar[str]
     # What goes to the module on the host as it is.
     HOST_OPTIONS: ClassVar[Mapping[str, Mapping[str, Any]]]
+    # What to do about a request that is none.
+    REMEDY: ClassVar[str] = "delete the key file and run again"
 
     def perform(self) -> dict[str, Any]:
         """Look at the host, sign what must be signed, and install only when something has to be."""
         found = self._on_host()
-        if found.get("failed") or self.options["state"] == "absent":
+        if found.get("failed") or self.options["state"] == "absent" or not self.is_asked(found):
             return found
         store = self.store()
         wanted = self._wanted(store, found)
@@ -53,7 +58,7 @@ class IssuingAction(FleetAction):
             self._conflicts(store, wanted.profile, found)
             changed = True
             diffs.append(self._planned_diff(found["certificate"], wanted.profile))
-        elif wanted.reason or found["ca_certificate"] != store.ca_certificate_pem:
+        elif wanted.reason or found.get("ca_certificate", store.ca_certificate_pem) != store.ca_certificate_pem:
             if wanted.reason:
                 issued = store.sign(found["request"], wanted.profile, label=self.options["label"], host=self.host)
                 certificate = issued.certificate
@@ -66,16 +71,20 @@ class IssuingAction(FleetAction):
             "changed": changed,
             "reason": wanted.reason or "",
             "name": wanted.profile.name,
-            **self.told(wanted.profile),
+            **self.told(wanted.profile, found),
             **self._facts(certificate),
             **({"diff": diffs} if self.diffing else {}),
         }
 
-    def profile(self, store: OwnerStore, key_der: bytes | None, found: Mapping[str, Any], /) -> x509.Profile:
+    def is_asked(self, _found: Mapping[str, Any], /) -> bool:
+        """Return whether there is something to sign for; else the module's result is the action's."""
+        return True
+
+    def profile(self, store: OwnerStore, key_der: bytes | None, found: Mapping[str, Any], /) -> P:
         """Return what the certificate shall say; ``key_der`` is None when there is no key yet (check mode)."""
         raise NotImplementedError
 
-    def told(self, profile: x509.Profile) -> dict[str, Any]:
+    def told(self, profile: P, found: Mapping[str, Any], /) -> dict[str, Any]:
         """Return what else the result says."""
         raise NotImplementedError
 
@@ -87,8 +96,8 @@ class IssuingAction(FleetAction):
         """Return what to hash in the place of a key that is not there yet: no host's real one."""
         return f"planned {self.options['label']}".encode()
 
-    def _wanted(self, store: OwnerStore, found: dict[str, Any]) -> Wanted:
-        key_der = _public_key(found["request"])
+    def _wanted(self, store: OwnerStore, found: dict[str, Any]) -> Wanted[P]:
+        key_der = self._public_key(found["request"])
         profile = self.profile(store, key_der, found)
         reason = x509.reason_to_issue(found["certificate"], key_der or self.stand_in(), profile, store.ca)
         if reason is None:
@@ -99,9 +108,9 @@ class IssuingAction(FleetAction):
             reason = "a new one is asked for"
         return Wanted(profile, reason)
 
-    def _conflicts(self, store: OwnerStore, profile: x509.Profile, found: dict[str, Any]) -> None:
+    def _conflicts(self, store: OwnerStore, profile: P, found: dict[str, Any]) -> None:
         """In check mode nothing is signed, but a label or key of another host is told all the same."""
-        key_der = _public_key(found["request"])
+        key_der = self._public_key(found["request"])
         if key_der:
             store.check(self.options["label"], profile.role, self.host, key_der)
 
@@ -114,9 +123,9 @@ class IssuingAction(FleetAction):
             result["msg"] = f"{self.host}: {result.get('msg', 'the module failed')}"
         return result
 
-    def _planned_diff(self, before: str, profile: x509.Profile) -> dict[str, str]:
+    def _planned_diff(self, before: str, profile: P) -> dict[str, str]:
         end = (datetime.now(UTC) + timedelta(days=profile.days)).isoformat(timespec="seconds")
-        after = x509.describe_fields(profile.subject, profile.alternative_names, profile.block, end)
+        after = x509.describe_fields(profile.subject, profile.alternative_names or (), profile.block, end)
         (diff,) = self._diff(x509.describe(before), after)
         return diff
 
@@ -128,12 +137,11 @@ class IssuingAction(FleetAction):
     def _facts(pem: str) -> dict[str, str]:
         return {"certificate": pem, **x509.summary(pem)}
 
-
-def _public_key(request_pem: str) -> bytes | None:
-    """Return the key of the request (DER), None when the host has no key yet."""
-    if not request_pem:
-        return None
-    try:
-        return x509.spki(x509.load_request(request_pem))
-    except x509.BadRequest as error:
-        raise OwnerError(f"{error}; delete the key file and run again") from None
+    def _public_key(self, request_pem: str) -> bytes | None:
+        """Return the key of the request (DER), None when the host has no key yet."""
+        if not request_pem:
+            return None
+        try:
+            return x509.spki(x509.load_request(request_pem))
+        except x509.BadRequest as error:
+            raise OwnerError(f"{error}; {self.REMEDY}") from None
