@@ -64,18 +64,24 @@ def _found(zones: list[str], wanted: str) -> tuple[str, str, Realm]:
 
 
 def _ticket(zone: str, name: str, realm: Realm) -> str:
-    from watcher.sign_on import tickets  # noqa: PLC0415
+    from watcher.sign_on import SignOnError, UntimelyError, tickets  # noqa: PLC0415
     from watcher.sign_on.credentials import Credentials, moment  # noqa: PLC0415
 
     credentials = Credentials.own(zone)
     principal = f"{credentials.user}@{realm.name}"
     ticket = tickets.held(principal, realm.name)
     if ticket is None:
-        credentials.certificate()
+        try:
+            credentials.certificate()
+        except UntimelyError as err:
+            fault = tickets.clock_fault(realm, name)
+            raise SignOnError(f"{fault} ({err})" if fault else str(err)) from None
         ticket = tickets.get(credentials, realm, name, _key(credentials))
-        fault = tickets.clock_fault(time.time() - ticket.begins, name)
+        fault = tickets.difference(time.time() - ticket.begins, name)
         if fault:  # the library knows the difference now; programs that look at the ticket themselves do not
             print(f"{host()}: {fault}", file=sys.stderr)
+    else:
+        tickets.prefer(principal)
     return f"{name}  {principal}  until {moment(ticket.ends)}"
 
 

@@ -10,3 +10,7 @@ class SignOnError(Exception):
 
 class NotEnrolledError(SignOnError):
     """The user has no certificate, so there is nothing wrong if he gets no ticket."""
+
+
+class UntimelyError(SignOnError):
+    """The certificate is not valid now, or this host's clock is wrong."""

@@ -17,7 +17,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.keyfiles import KeyFile
 from ansible_collections.btmm.fleet.plugins.module_utils.krb5_names import InvalidPrincipal, check_user
 from ansible_collections.btmm.fleet.plugins.module_utils.user_files import UserFileError, UserFiles
 
-from . import NotEnrolledError, SignOnError
+from . import NotEnrolledError, SignOnError, UntimelyError
 
 _PRIVATE = 0o600
 _ENCRYPTED = "ENCRYPTED PRIVATE KEY"  # RFC 5958 section 3 and RFC 7468 section 11
@@ -121,7 +121,8 @@ class Credentials:
 
         Raises:
             NotEnrolledError: there is none.
-            SignOnError: it serves no more, or not yet.
+            UntimelyError: it is not valid now.
+            SignOnError: it is damaged, or for another key.
         """
         if not self.has_key():
             raise NotEnrolledError(f"{self.user} has no key for {self.zone} here; run 'btmm login'")
@@ -140,12 +141,11 @@ class Credentials:
             raise SignOnError(f"{path} is for another key; {self.waiting()}")
         now = time.time()
         if now < found.begins:
-            raise SignOnError(
-                f"{self.user}'s certificate is valid from {moment(begins)} on, and this host's clock says "
-                f"{moment(now)}; set the clock"
+            raise UntimelyError(
+                f"{self.user}'s certificate is valid from {moment(begins)} on (it is {moment(now)} here); set the clock"
             )
         if now >= found.ends:
-            raise SignOnError(
+            raise UntimelyError(
                 f"{self.user}'s certificate expired at {found.until} (it is {moment(now)} here); "
                 "have the owner run playbooks/login.yml"
             )

@@ -68,7 +68,18 @@ def get(credentials: Credentials, realm: Realm, host: str, key: bytes | None) ->
     return max(tickets, key=lambda each: each.begins)
 
 
-def clock_fault(seconds: float, host: str) -> str:
+def prefer(principal: str) -> None:
+    """Make a ticket the collection's first one, as a new one is: some programs, as smbclient, look at that alone."""
+    _run(["kswitch", "-p", principal])
+
+
+def clock_fault(realm: Realm, host: str) -> str:
+    """Return what is wrong with this host's clock or the KDC's, as the KDC tells it; '' when nothing is known to be."""
+    theirs = realm.clock()
+    return "" if theirs is None else difference(time.time() - theirs, host)
+
+
+def difference(seconds: float, host: str) -> str:
     """Return what to tell a user whose clock is ahead of a host's by so many seconds; '' when it is good enough."""
     if abs(seconds) <= SKEW_S:
         return ""
@@ -99,8 +110,7 @@ def _reason(said: str, credentials: Credentials, realm: Realm, host: str) -> str
         return f"{user}'s certificate is revoked; have the owner list him again, and run 'btmm login --new'"
     if "Certificate mismatch" in last:
         return f"{host} does not take the certificate as {user}'s; see that btmm_zone is the same on both"
-    theirs = realm.clock()
-    clock = "" if theirs is None else clock_fault(time.time() - theirs, host)
+    clock = clock_fault(realm, host)
     return f"{clock} ({last})" if clock else f"{host} gives {user} no ticket: {last}"
 
 
