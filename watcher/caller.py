@@ -36,10 +36,14 @@ class Caller:
         """Return by which way the tunnel of this number was made; None when the peer made it."""
         return self._rungs.get(number)
 
-    def keep(self, tunnels: Iterable[Tunnel]) -> None:
-        """Remember the rungs of these tunnels only."""
-        numbers = {tunnel.number for tunnel in tunnels}
-        self._rungs = {number: rung for number, rung in self._rungs.items() if number in numbers}
+    def known(self) -> frozenset[int]:
+        """Return the numbers of the tunnels whose rung is known."""
+        return frozenset(self._rungs)
+
+    def forget_rungs(self, numbers: Iterable[int]) -> None:
+        """These tunnels have ended."""
+        for number in numbers:
+            self._rungs.pop(number, None)
 
     def forget_ways(self) -> None:
         """On another network, what worked before says nothing."""

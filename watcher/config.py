@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,10 +14,11 @@ import dns.exception
 import dns.name
 import dns.tsig
 from ansible_collections.btmm.fleet.plugins.module_utils import lease, local_names, names, records, settings
+from ansible_collections.btmm.fleet.plugins.module_utils.realm import read_realm
 from ansible_collections.btmm.fleet.plugins.module_utils.settings import BadSetting, Settings, is_a, read_json
 
 from .errors import ConfigError
-from .places import MAIN_FILE
+from .places import KDC_FOLDER, MAIN_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,6 +96,12 @@ def _load(directory: Path) -> Config:
         host = records.host_from_config({**main, "services": services})
     except (ValueError, TypeError, KeyError) as err:
         raise ConfigError(f"{path} or services.json is wrong: {err}: {_FIX}") from err
+    try:
+        host = replace(host, realm=read_realm(directory / KDC_FOLDER))
+    except (ValueError, OSError) as err:
+        raise ConfigError(
+            f"the Kerberos realm in {directory / KDC_FOLDER} is damaged: {err}: run the lkdc role"
+        ) from err
     tsig = view.below("tsig")
     stub = view.below("stub")
     return Config(

@@ -7,6 +7,8 @@ import contextlib
 import hashlib
 from typing import TYPE_CHECKING
 
+from .places import KDC_FOLDER
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 def digest(directory: Path) -> str:
     """Return a short digest of the files that the daemon reads."""
     sums = hashlib.sha256()
-    for path in [*sorted(directory.glob("*.json")), directory / "tsig.secret"]:
+    for path in [*sorted(directory.glob("*.json")), directory / "tsig.secret", directory / KDC_FOLDER / "kdc.pem"]:
         with contextlib.suppress(OSError):
             sums.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return sums.hexdigest()[:16]

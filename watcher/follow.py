@@ -104,6 +104,7 @@ class Following:
         self._moved = moved
         self._follower: Follower | None = None
         self._labels: frozenset[str] = frozenset()
+        self._beside: AbstractSet[RRsetName] = frozenset()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def async_use(self, follower: Follower) -> None:
@@ -124,6 +125,12 @@ class Following:
         """There are tunnels to exactly these peers."""
         if labels != self._labels:
             self._labels = labels
+            self._spawn()
+
+    def beside(self, sets: AbstractSet[RRsetName]) -> None:
+        """Have these RRsets watched, too, which are somebody else's concern."""
+        if sets != self._beside:
+            self._beside = sets
             self._spawn()
 
     def changed(self, name: Name, rdtype: RdataType) -> None:
@@ -148,7 +155,7 @@ class Following:
             await self._async_follow()
 
     async def _async_follow(self) -> None:
-        sets: set[RRsetName] = set()
+        sets: set[RRsetName] = set(self._beside)
         for label in self._labels:
             located = self._locator.known(label)
             if located is None:

@@ -20,8 +20,11 @@ from .last_known import LastKnown
 from .link import Link
 from .magic import Magic
 from .peers import Locator, Vantage
+from .places import REVOKED_FILE
 from .presence import Presence
 from .push_follow import PushFollower
+from .realm_files import RealmFiles
+from .realms import Realms
 from .remembered import Remembered
 from .rendezvous import Rendezvous
 from .stub import Stub
@@ -29,6 +32,9 @@ from .tunnels import Tunnels
 from .zone_client import ZoneClient
 
 if TYPE_CHECKING:
+    from dns.name import Name
+    from dns.rdatatype import RdataType
+
     from .charon import Tunnel
     from .config import Config
     from .follow import Follower
@@ -61,6 +67,14 @@ class Instance:
         self._tunnels = Tunnels(config, self._locator, self._peers_changed, self._rendezvous)
         self._stub = Stub(Magic(config, self._asker, self._locator, self._tunnels).async_answer)
         self._following = Following(self._locator, self._tunnels.peer_moved)
+        self._realms = Realms(
+            config,
+            self._client,
+            RealmFiles(config),
+            places.config / REVOKED_FILE,
+            self._following.beside,
+            lambda known, refused: self._status.set(realms=known, realms_refused=refused),
+        )
         self._push: PushFollower | None = None
         self._demand = Demand(config, self._locator, self._tunnels)
         self._link = Link(self._demand.packet)
@@ -94,6 +108,8 @@ class Instance:
             last_known=None,
             asleep=False,
             peers=[],
+            realms={},
+            realms_refused={},
             follow=PollingFollower.method,
         )
         try:
@@ -107,6 +123,8 @@ class Instance:
         self._asker.start()
         await self._following.async_use(self._follower())
         self._tunnels.start()
+        if self._config.host.realm is not None:  # the role lkdc was here: a host without is no client either
+            self._realms.start()
         self._uplink = uplink.find(self._toward, self._toward6)
         self._watch = netlink.Watch(self._network_changed, self._glance)
         self._clock = clock.Watch(self._leapt)
@@ -115,12 +133,12 @@ class Instance:
 
     def _follower(self) -> Follower:
         """DNS Push where the zone has it; polling otherwise, and whenever no Push server answers."""
-        polling = PollingFollower(self._client, self._following.changed)
+        polling = PollingFollower(self._client, self._zone_changed)
         try:
             self._push = PushFollower(
                 self._config,
                 self._client,
-                self._following.changed,
+                self._zone_changed,
                 polling,
                 lambda method: self._status.set(follow=method),
             )
@@ -140,6 +158,7 @@ class Instance:
         self._presence.close()
         self._tunnels.stop()
         self._demand.stop()
+        await self._realms.async_stop()
         await self._following.async_stop()
         await self._rendezvous.async_stop()
         if self._listing is not None:
@@ -232,6 +251,10 @@ class Instance:
     def _vantage(self) -> Vantage:
         return Vantage(self._uplink, self._presence.outer)
 
+    def _zone_changed(self, name: Name, rdtype: RdataType) -> None:
+        self._following.changed(name, rdtype)
+        self._realms.changed(name, rdtype)
+
     def _peers_changed(self) -> None:
         self._unlisted = True
         if self._listing is None or self._listing.done():
@@ -244,7 +267,9 @@ class Instance:
 
     def _list(self, tunnels: list[Tunnel]) -> None:
         labels = (self._locator.label_of(tunnel.identity) for tunnel in tunnels)
-        self._following.tunnels(frozenset(label for label in labels if label))
+        peers = frozenset(label for label in labels if label)
+        self._following.tunnels(peers)
+        self._realms.met(peers)
         self._status.set(
             peers=[
                 {

@@ -11,6 +11,8 @@ RUN_ROOT = Path("/run/btmm")
 STATE_ROOT = Path("/var/lib/btmm")
 
 MAIN_FILE = "watcher.json"
+KDC_FOLDER = "kdc"
+REVOKED_FILE = "crl.pem"
 STATUS_FILE = "status.json"
 LOCK_FILE = "lock"
 METRICS_FILE = "metrics.prom"

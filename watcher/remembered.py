@@ -186,5 +186,4 @@ class Remembered:
         hosts.add(target)
         label = target.labels[0].decode(errors="replace")
         ways = (names.autotunnel_name(label, zone), names.autotunnel_lan_name(label, zone))
-        realm = dns.name.Name((b"_kerberos", *target.labels))
-        return ((target, _AAAA), (realm, _TXT), *((way, _SRV) for way in ways))
+        return ((target, _AAAA), (names.kerberos_name(label, zone), _TXT), *((way, _SRV) for way in ways))

@@ -12,6 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from ansible_collections.btmm.fleet.plugins.module_utils import rendezvous as wire
+from ansible_collections.btmm.fleet.plugins.module_utils.ipsec import TUNNEL_PORT
 from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 
@@ -76,7 +77,8 @@ class Rendezvous:
     def rung_of(self, remote: Endpoint) -> str | None:
         """Return "mediated" or "relayed" when a tunnel's other end is there by our doing, else None."""
         if self._connection is not None and remote.address == self._connection.found.address:
-            return wire.RELAYED
+            # At its own port the zone host is a peer as any other.
+            return wire.RELAYED if remote.port != TUNNEL_PORT else None
         return wire.MEDIATED if remote in self._mediated else None
 
     def start(self) -> None:

@@ -36,7 +36,7 @@ _SETTLE_S = 0.6  # for both ends to drop what they have replaced, before duplica
 _AT_ONCE_S = 2.0  # tunnels made within this time were made by both ends at once
 _LOOK_S = (1.0, 10.0)  # how often a tunnel is looked at, with and without traffic
 _CHARON_RETRY_S = 5.0
-_HELPED = ("mediated", "relayed")
+_RELAYED = "relayed"
 
 
 class Tunnels:
@@ -170,9 +170,9 @@ class Tunnels:
                 self._improve(label, tunnel)
 
     def _improve(self, label: str, tunnel: Tunnel) -> None:
-        """Where a tunnel takes the zone host's help, and the peer could be called without it, try that now and then."""
+        """While a tunnel is relayed and the peer publishes a better way, try that now and then."""
         peer = self._locator.peer(label, IPv6Address(tunnel.address))
-        if self.rung(tunnel) not in _HELPED or not peer.ways or peer.ways[0].rung in _HELPED:
+        if self.rung(tunnel) != _RELAYED or not peer.ways or peer.ways[0].rung == _RELAYED:
             return
         if self._better.is_due(label):
             # Not shared with who wants the tunnel: he has one, whatever comes of this.
@@ -180,7 +180,7 @@ class Tunnels:
 
     async def _async_improve(self, peer: Peer) -> None:
         await self._caller.async_open_beside(peer, peer.ways[0])
-        _LOGGER.info("tunnel to %s goes without the zone host's help now", peer.identity)
+        _LOGGER.info("tunnel to %s is not relayed any more", peer.identity)
 
     async def _async_alive(self, tunnel: Tunnel) -> bool:
         return await probe.async_alive(self._config.host.ula, IPv6Address(tunnel.address))
@@ -242,8 +242,9 @@ class Tunnels:
     async def _async_watch(self) -> None:
         """Look at the tunnels after each event; and while there are any, now and then: does traffic get an answer?"""
         while True:
+            known = self._caller.known()  # one that is made while charon is asked may not be in its answer
             tunnels = await self.async_list()
-            self._caller.keep(tunnels)
+            self._caller.forget_rungs(known - {tunnel.number for tunnel in tunnels})
             busy = False
             for tunnel in _latest(tunnels):
                 same = [t for t in tunnels if t.identity == tunnel.identity]

@@ -178,7 +178,8 @@ class _Connection:
     async def async_exchange(self, message: Message, key: dns.tsig.Key, where: str) -> Message:
         message.id = self._free_id()
         message.use_tsig(key, original_id=message.id)
-        wire = message.to_wire(prepend_length=True)
+        # By default the payload that EDNS tells of is the limit, and that is one of UDP.
+        wire = message.to_wire(max_size=65535, prepend_length=True)
         answer: asyncio.Future[bytes] = self._loop.create_future()
         self._pending[message.id] = answer
         if self._idle is not None:

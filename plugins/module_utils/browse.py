@@ -97,7 +97,7 @@ def browse(asker: Asker, zone: Name, *, addresses: bool = True) -> Found:
     for label, offered in offers.items():
         own = names.host_name(label, zone)
         device = dns.name.Name((offered[0].title.encode(), *info))
-        questions += [(device, _TXT), (dns.name.Name((b"_kerberos", *own.labels)), _TXT)]
+        questions += [(device, _TXT), (names.kerberos_name(label, zone), _TXT)]
         questions += [(own, _AAAA)] if addresses else []
     answers = iter(asker.lookups(questions))
     hosts = [

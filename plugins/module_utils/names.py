@@ -181,6 +181,11 @@ def lease_name(label: str, zone: dns.name.Name) -> dns.name.Name:
     return _below(host_name(label, zone), b"_lease")
 
 
+def kerberos_name(label: str, zone: dns.name.Name) -> dns.name.Name:
+    """Return `_kerberos.H.Z`, where a host tells its Kerberos realm, as MIT's clients look for it."""
+    return _below(host_name(label, zone), b"_kerberos")
+
+
 def reverse_name(ula: IPv6Address) -> dns.name.Name:
     """Return the ip6.arpa name of the address (RFC 3596 section 2.5)."""
     return dns.reversename.from_address(str(ula))

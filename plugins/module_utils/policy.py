@@ -7,7 +7,7 @@ of other hosts is out of its reach.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import dns.rdatatype
 
 from .lease import Trace
+from .realm import Realm
 from .records import Endpoint, Host, Reach, Record, host_records, reverse_record
 
 if TYPE_CHECKING:
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
 
     from dns.name import Name
 
-# Where a host can be reached, and when, is no part of what it may write; any address and any time do.
+# Where a host can be reached, and when, and which realm it has, is no part of what it may write; any will do.
 # Two IPv6 endpoints, since the port decides at which of two names the address is.
 EVERYWHERE = Reach(
     direct=(Endpoint(IPv4Address(0), 1), Endpoint(IPv6Address(0), 1), Endpoint(IPv6Address(0), 2)),
     lan=Endpoint(IPv4Address(0), 1),
 )
+_ANY_REALM = Realm("LKDC", b"any")
 _ANY_TIME = Trace(datetime(2000, 1, 1, tzinfo=UTC), 0)
 
 
@@ -55,7 +57,8 @@ def owned(records: Iterable[Record]) -> tuple[Grant, ...]:
 
 def host_grants(host: Host) -> tuple[Grant, ...]:
     """Return all grants of a host, forward ones and the one in ip6.arpa."""
-    return owned((*host_records(host, EVERYWHERE, _ANY_TIME), reverse_record(host)))
+    anyhow = replace(host, realm=_ANY_REALM)
+    return owned((*host_records(anyhow, EVERYWHERE, _ANY_TIME), reverse_record(host)))
 
 
 def grants(key_name: Name, records: Iterable[Record]) -> tuple[str, ...]:

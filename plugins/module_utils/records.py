@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     RRset = tuple[tuple[bytes, ...], RdataType]
 
     from .lease import Trace
+    from .realm import Realm
 
 # Seconds: what a moving host changes, and what names a service (the constants of every Apple release).
 TTL_HOST = 120
@@ -96,6 +97,7 @@ class Host:
     ula: IPv6Address
     model: str | None
     services: tuple[Service, ...]
+    realm: Realm | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,9 @@ def host_records(host: Host, reach: Reach, trace: Trace | None = None) -> tuple[
     if host.model is not None:
         info = names.instance_name(host.title, "_device-info._tcp", zone)
         out.append(Record(info, TTL_SERVICE, txt_rdata([f"model={host.model}"])))
+    if host.realm is not None:
+        at = names.kerberos_name(host.label, zone)
+        out += [Record(at, TTL_HOST, rdata) for rdata in host.realm.rdatas()]
     if trace is not None:
         out.append(Record(names.lease_name(host.label, zone), TTL_HOST, txt_rdata(trace.to_strings())))
     return tuple(out)

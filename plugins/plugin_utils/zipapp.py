@@ -60,7 +60,7 @@ class App:
     distributions: tuple[str, ...]
 
 
-WATCHER = App("btmm", "watcher", ("dnspython", "vici"))
+WATCHER = App("btmm", "watcher", ("dnspython", "pyasn1", "vici"))
 # The zone host has dnspython from its distribution, for the modules that run there.
 SWEEPER = App("btmm-sweep", "sweeper", ())
 RELAY = App("btmm-relay", "relay", ())

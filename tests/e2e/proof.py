@@ -42,6 +42,8 @@ def zone_records(fleet: Fleet) -> set[tuple[str, str, str]]:
     for line in text.splitlines():
         if line and not line.startswith(";"):
             name, _ttl, _class, kind, rdata = line.split(None, 4)
+            if kind == "CERT":  # dig breaks base64 into pieces
+                rdata = " ".join([*rdata.split()[:3], "".join(rdata.split()[3:])])
             if kind not in {"SOA", "NS"} | DNSSEC:
                 records.add((name, kind, rdata))
     return records
@@ -117,6 +119,19 @@ def expected_records(
     return records
 
 
+def realm(fleet: Fleet, host: str) -> str:
+    """Return the host's Kerberos realm: SHA-1 over the anchor, as Apple's Local KDCs had it."""
+    script = f"openssl x509 -in {FOLDER}/kdc/anchor.pem -outform DER | sha1sum | cut -c 1-40"
+    return f"LKDC:SHA1.{fleet.shell(host, script).strip().upper()}"
+
+
+def realm_records(fleet: Fleet, host: str) -> set[tuple[str, str, str]]:
+    """Return what a host tells of its Kerberos realm: the name, and the KDC's certificate."""
+    name = f"_kerberos.{host}.{ZONE}."
+    certificate = fleet.shell(host, f"openssl x509 -in {FOLDER}/kdc/kdc.pem -outform DER | base64 -w 0").strip()
+    return {(name, "TXT", f'"{realm(fleet, host)}"'), (name, "CERT", f"PKIX 0 0 {certificate}")}
+
+
 def is_trace(name: str, kind: str, rdata: str) -> bool:
     """Tell whether a record is what a host leaves of its lease of two hours; the time is another one each time."""
     when = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
@@ -130,6 +145,7 @@ def records(fleet: Fleet) -> Evidence:
     expected = expected_records(fleet, "imac", "Bob's iMac", "iMac4,1", both, WAN["imac"])
     expected |= expected_records(fleet, "mini", "Bob's mini", "Macmini3,1", both, WAN["mini"])
     expected |= expected_records(fleet, "macbook", "Bob's MacBook", "MacBookPro5,1", {"_http._tcp": 80}, WAN["macbook"])
+    expected = expected.union(*(realm_records(fleet, host) for host in WAN))
     expected |= {
         (f"zone.{ZONE}.", "A", "203.0.113.10"),
         (f"_dns-update-tls._tcp.{ZONE}.", "SRV", f"0 0 853 zone.{ZONE}."),

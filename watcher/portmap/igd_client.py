@@ -6,20 +6,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import sys
 from ipaddress import AddressValueError, IPv4Address
-from pathlib import Path
 from typing import Any, Self
 
+from ..child import async_spawn
 from ..errors import PortMapError, SilentGatewayError
 from .mapping import LIFETIME_S, TUNNEL_PORT
 
 _ANSWER_S = 10.0  # the search takes 2.4 s and Python's start a part of one; a busy machine takes longer
 _LINE_OCTETS = 4096
-
-# What Python needs to find our packages in the child: the zipapp, or the checkout.
-_HOME = Path(__file__).parents[2]
 
 
 class Igd:
@@ -128,15 +124,4 @@ class Igd:
             raise SilentGatewayError(f"UPnP is not tried, {sys.executable} can't be started ({err.strerror})") from err
 
     async def _async_spawn(self) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "watcher.portmap.igd",
-            str(self._own),
-            str(self._gateway),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": str(_HOME)},
-            limit=_LINE_OCTETS,
-        )
+        return await async_spawn("watcher.portmap.igd", str(self._own), str(self._gateway), limit=_LINE_OCTETS)

@@ -166,6 +166,7 @@ async def test_two_hosts_are_relayed(site: Site) -> None:
     # The called end sees its tunnel come from the relay.
     assert mini.rendezvous.rung_of(Endpoint(LOOPBACK, 1)) == "relayed"
     assert mini.rendezvous.rung_of(Endpoint(IPv4Address("192.0.2.1"), 1)) is None
+    assert mini.rendezvous.rung_of(Endpoint(LOOPBACK, 4500)) is None
 
 
 async def test_two_hosts_are_mediated(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -322,6 +322,36 @@ async def test_a_relayed_peer_that_can_be_called_directly_is_until_it_answers(
     tunnels.stop()
 
 
+async def test_how_a_tunnel_was_made_is_known_even_if_it_came_while_charon_was_asked(
+    rig: Rig, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its rung would be guessed by the address, at which the peer may have been mediated before."""
+
+    class Relay:
+        def rung_of(self, remote: Endpoint) -> str | None:
+            return "mediated"
+
+    listed, go_on = threading.Event(), threading.Event()
+
+    def list_slowly(_: object = None) -> Iterator[dict[str, Any]]:
+        before = list(rig.charon.sas)
+        if not listed.is_set():
+            listed.set()
+            go_on.wait(5)
+        yield from before
+
+    tunnels = Tunnels(config, rig.locator, lambda: None, Relay())  # type: ignore[arg-type] - all it is asked for
+    monkeypatch.setattr(charon_module, "listen", lambda *_: None)
+    monkeypatch.setattr(rig.charon, "list_sas", list_slowly)
+    tunnels.start()
+    await _async_until(listed.is_set)
+    assert await tunnels.async_ensure(IMAC) == "opened"
+    go_on.set()
+    await asyncio.sleep(0.2)
+    assert [tunnels.rung(tunnel) for tunnel in await tunnels.async_list()] == ["direct"]
+    tunnels.stop()
+
+
 @pytest.mark.parametrize(
     ("made", "stays"),
     [

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-from ansible_collections.btmm.fleet.plugins.module_utils import names, policy, records
+from dataclasses import replace
+
+from ansible_collections.btmm.fleet.plugins.module_utils import names, policy, realm, records
 
 HOST = records.host_from_config(
     {
@@ -37,7 +39,9 @@ def test_a_host_may_write_its_own_names_and_types_and_nothing_else() -> None:
 def test_grants_cover_every_record_a_host_will_publish() -> None:
     granted = {(grant.name, kind) for grant in policy.host_grants(HOST) for kind in grant.types}
     trace = "_lease.imac.bob.members.example. 120 IN TXT refreshed=x"
-    published = (*RECORDS, records.Record.from_text(trace), records.reverse_record(HOST))
+    proved = replace(HOST, realm=realm.Realm("LKDC:SHA1.0011", b"certificate"))
+    own = records.host_records(proved, policy.EVERYWHERE)
+    published = (*own, records.Record.from_text(trace), records.reverse_record(HOST))
     assert granted == {(record.name, record.to_text().split()[3]) for record in published}
 
 

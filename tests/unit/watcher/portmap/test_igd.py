@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from watcher import child
 from watcher.errors import DoubleNatError, PortMapError, SilentGatewayError
-from watcher.portmap import igd_client
 from watcher.portmap.igd import IgdError, map_port
 from watcher.portmap.igd_client import Igd
 from watcher.portmap.mapper import Mapper
@@ -58,7 +58,7 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         text = LIBRARY.format(found=found, host=host, outer=outer, free=free, broken=broken)
         (tmp_path / "miniupnpc.py").write_text(text)
 
-    monkeypatch.setattr(igd_client, "_HOME", f"{tmp_path}{os.pathsep}{igd_client._HOME}")
+    monkeypatch.setattr(child, "_HOME", f"{tmp_path}{os.pathsep}{child._HOME}")
     return write
 
 
@@ -116,7 +116,7 @@ async def test_a_mapping_that_can_not_be_deleted_is_told(library: Any) -> None:
 
 async def test_without_the_library_that_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "miniupnpc.py").write_text("raise ImportError")
-    monkeypatch.setattr(igd_client, "_HOME", f"{tmp_path}{os.pathsep}{igd_client._HOME}")
+    monkeypatch.setattr(child, "_HOME", f"{tmp_path}{os.pathsep}{child._HOME}")
     async with Igd(OWN, GATEWAY) as igd:
         with pytest.raises(SilentGatewayError, match="without the Debian package python3-miniupnpc"):
             await igd.async_outer()
@@ -124,7 +124,7 @@ async def test_without_the_library_that_is_told(monkeypatch: pytest.MonkeyPatch,
 
 async def test_a_library_that_falls_over_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "miniupnpc.py").write_text("import os; os._exit(11)")
-    monkeypatch.setattr(igd_client, "_HOME", f"{tmp_path}{os.pathsep}{igd_client._HOME}")
+    monkeypatch.setattr(child, "_HOME", f"{tmp_path}{os.pathsep}{child._HOME}")
     async with Igd(OWN, GATEWAY) as igd:
         with pytest.raises(SilentGatewayError, match="its helper ended"):
             await igd.async_outer()
