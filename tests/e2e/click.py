@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files and screens of one's other hosts, claim by claim, as a user has them who logged in once and types no password."""
+"""Files and screens of one's other hosts, claim by claim, as a user has them who logged in once, without a password."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ USER = "alice"
 TICKETS = f"DIR:/run/btmm-tickets/{USER}"
 # No password can be asked for: standard input is empty, and smbclient is told to take tickets and nothing else.
 SMB = f"smbclient --use-krb5-ccache={TICKETS}"
-PICTURE = "/tmp/screen.jpg"
+PICTURE = f"/home/{USER}/screen.jpg"
 # vncsnapshot knows IPv4 only, so something of systemd's carries its connection to the host's name.
 RELAY_PORT = 5999
 
