@@ -41,8 +41,8 @@ unit: $(READY) ## unit tests
 molecule: images ## each role's scenario, or one: make molecule ROLE=tunnel
 	for role in $(ROLE); do molecule test --scenario-name "$$role"; done
 
-e2e: images ## the main job on a rehearsal fleet of its own
-	$(E2E) pytest --timeout 900 tests/e2e
+e2e: images ## the main job, faults and scenarios, two rehearsal fleets at a time
+	$(E2E) pytest --timeout 900 --numprocesses 2 --dist loadgroup tests/e2e
 
 test: lint unit molecule e2e ## all of these four
 

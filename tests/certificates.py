@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 
@@ -48,6 +49,21 @@ class Owner:
     def host(self, label: str = "imac", number: int = 1) -> Certificate:
         """Issue the certificate of a host of the fleet; its address ends with `number`."""
         return self._issue(label, x509.Profile(f"{label}.{self.zone}", ula=IPv6Address(int(PREFIX[0]) + number)))
+
+    def kdc(self, label: str, realm: str) -> Certificate:
+        """Issue the certificate of a host's KDC."""
+        return self._issue(label, x509.Profile(f"{label}.{self.zone}", realm=realm))
+
+    def revocation_list(self, *revoked_der: bytes) -> str:
+        """Return the CA's revocation list, PEM."""
+        now = datetime.now(UTC)
+        builder = cx509.CertificateRevocationListBuilder().issuer_name(self._ca.subject)
+        builder = builder.last_update(now - timedelta(minutes=1)).next_update(now + timedelta(days=1))
+        for der in revoked_der:
+            serial = cx509.load_der_x509_certificate(der).serial_number
+            entry = cx509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build()
+            builder = builder.add_revoked_certificate(entry)
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
     def _issue(self, label: str, profile: x509.Profile) -> Certificate:
         key = ec.generate_private_key(ec.SECP256R1())

@@ -26,6 +26,7 @@ async def async_spawn(module: str, *arguments: str, limit: int) -> asyncio.subpr
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": str(_HOME)},
+        # The zipapp has all in one place; in a checkout the library is elsewhere.
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(_HOME), *sys.path))},
         limit=limit,
     )

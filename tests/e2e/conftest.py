@@ -5,10 +5,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.fleet import Fleet, Run
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep all tests of a fleet together, in their order: fleets are tested side by side (pytest-xdist, loadgroup)."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        fleet = next((name for name in ("grid_fleet", "clean") if name in fixtures), Path(item.path).stem)
+        item.add_marker(pytest.mark.xdist_group(fleet))
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +43,18 @@ def fleet(clean: Fleet, rehearsed: Run) -> Fleet:
     run = clean.playbook("site.yml")
     assert run.code == 0, run.output
     return clean
+
+
+@pytest.fixture(scope="session")
+def grid_fleet() -> Iterator[Fleet]:
+    """Return another enrolled fleet: two hosts, and a network of every kind for each (lab/topologies/nat-grid.toml)."""
+    fleet = Fleet(f"{Fleet().name}_grid", "tests/e2e/grid")
+    fleet.lab("down")
+    try:
+        fleet.lab("--topology", "lab/topologies/nat-grid.toml", "up", timeout=180)
+        run = fleet.playbook("site.yml")
+        assert run.code == 0, run.output
+        yield fleet
+    finally:
+        if not os.environ.get("BTMM_KEEP"):
+            fleet.lab("down")

@@ -81,10 +81,11 @@ class Fleet:
         """Run a shell script on a host and return its output."""
         return self.on(host, "bash", "-euo", "pipefail", "-c", script, timeout=timeout)
 
-    def hosts(self) -> dict[str, dict[str, object]]:
-        """Return what `lab status` knows of each host."""
-        status: dict[str, dict[str, object]] = json.loads(self.lab("status", "--json"))["hosts"]
-        return status
+    def segment(self, host: str) -> str:
+        """Return where a host is plugged in."""
+        hosts = json.loads(self.lab("status", "--json"))
+        found: str = next(each["segments"]["eth0"] for each in hosts if each["host"] == host)
+        return found
 
     def playbook(self, *arguments: str, variables: Mapping[str, object] | None = None) -> Run:
         """Run ansible-playbook on the fleet; a failed run is returned, not raised."""

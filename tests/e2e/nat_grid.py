@@ -81,12 +81,9 @@ def pairs() -> Iterator[tuple[str, str]]:
 def walk(fleet: Fleet, best: Mapping[tuple[str, str], str]) -> Grid:
     """Put both hosts in every pair of networks, in each of which a way as good as the best is expected."""
     found: dict[tuple[str, str], Outcome] = {}
-    at = {"left": "none", "right": "none"}
     for pair in pairs():
         for side, kind in zip(("left", "right"), pair, strict=True):
-            if at[side] != kind:
-                move(fleet, side, kind)
-                at[side] = kind
+            move(fleet, side, segment(side, kind))
         found[pair] = fetch(fleet, best[pair])
     return found
 
@@ -97,10 +94,18 @@ def status(fleet: Fleet, host: str) -> dict[str, object]:
     return told
 
 
-def move(fleet: Fleet, side: str, kind: str) -> None:
-    """Plug a host into a network, and wait until its daemon has dealt with it or SETTLE_S have passed."""
+def segment(side: str, network: str) -> str:
+    """Return the segment that is this kind of network for this host; one that is named itself."""
+    kind = f"{side}-{network}" if network in KINDS else network
+    return "wan" if network == "none" else kind
+
+
+def move(fleet: Fleet, side: str, target: str) -> None:
+    """Plug a host in elsewhere, and wait until its daemon has dealt with it or SETTLE_S have passed."""
+    if fleet.segment(side) == target:
+        return
     before = json.dumps(status(fleet, side).get("published"))
-    fleet.lab("plug", side, "wan" if kind == "none" else f"{side}-{kind}")
+    fleet.lab("plug", side, target)
     fleet.on(
         side, "python3", "-c", SETTLED, before, str(SETTLE_S), f"/run/btmm/{ZONE}/status.json", timeout=SETTLE_S + 10
     )

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import pytest
 
@@ -37,22 +36,12 @@ def expected() -> dict[tuple[str, str], str]:
 
 
 @pytest.fixture(scope="module")
-def grid() -> Iterator[Grid]:
-    """Enrol a fleet of its own, and walk it through all pairs."""
-    fleet = Fleet("e2e_grid", "tests/e2e/grid")
-    fleet.lab("down")
-    try:
-        fleet.lab("--topology", "lab/topologies/nat-grid.toml", "up", timeout=180)
-        run = fleet.playbook("site.yml")
-        assert run.code == 0, run.output
-        found = nat_grid.walk(fleet, expected())
-        text = nat_grid.document(found)
-        if os.environ.get("BTMM_DOCS"):
-            DOCUMENT.write_text(text)
-        yield found
-    finally:
-        if not os.environ.get("BTMM_KEEP"):
-            fleet.lab("down")
+def grid(grid_fleet: Fleet) -> Grid:
+    """Walk the fleet through all pairs."""
+    found = nat_grid.walk(grid_fleet, expected())
+    if os.environ.get("BTMM_DOCS"):
+        DOCUMENT.write_text(nat_grid.document(found))
+    return found
 
 
 def test_the_table_names_every_pair() -> None:

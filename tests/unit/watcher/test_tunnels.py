@@ -308,7 +308,7 @@ async def test_a_relayed_peer_that_can_be_called_directly_is_until_it_answers(
     rig.charon.deaf = {"203.0.113.101"}
     rig.alive = True
     await rig.locator.async_locate("imac")
-    tunnels = Tunnels(config, rig.locator, lambda: None, Relay())  # type: ignore[arg-type] - all it is asked for
+    tunnels = Tunnels(config, rig.locator, lambda: None, Relay())  # type: ignore[arg-type]  # all it is asked for
     tunnels.start()
     await _async_until(lambda: rig.charon.calls == ["call 203.0.113.101 1200", "end 2"])
     assert [tunnels.rung(tunnel) for tunnel in await tunnels.async_list()] == ["relayed"]
@@ -340,7 +340,7 @@ async def test_how_a_tunnel_was_made_is_known_even_if_it_came_while_charon_was_a
             go_on.wait(5)
         yield from before
 
-    tunnels = Tunnels(config, rig.locator, lambda: None, Relay())  # type: ignore[arg-type] - all it is asked for
+    tunnels = Tunnels(config, rig.locator, lambda: None, Relay())  # type: ignore[arg-type]  # all it is asked for
     monkeypatch.setattr(charon_module, "listen", lambda *_: None)
     monkeypatch.setattr(rig.charon, "list_sas", list_slowly)
     tunnels.start()

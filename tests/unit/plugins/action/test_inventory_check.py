@@ -51,6 +51,7 @@ def test_titles_are_unique_without_case() -> None:
         ({"btmm_services": [{"type": "ssh"}]}, "needs a type and a port"),
         ({"btmm_services": [{"type": "s s h", "port": 22}]}, "service type"),
         ({"btmm_services": [SSH, SSH]}, "twice"),
+        ({"btmm_services": [{"type": "http", "port": 80}], "services_web": True, "services_web_port": 8080}, "twice"),
     ],
 )
 def test_faults_are_one_sentence_with_the_host_first(given: dict[str, Any], words: str) -> None:

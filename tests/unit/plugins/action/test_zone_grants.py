@@ -56,7 +56,7 @@ def test_secrets_and_grants_go_to_the_zone_host_in_one_call(
 ) -> None:
     hostvars = {
         "imac.lan": variables("imac", 1, btmm_services=[{"type": "ssh", "port": 22}]),
-        "mini": variables("x", 2, btmm_label="mini"),
+        "mini": variables("x", 2, btmm_label="mini", services_web=True),
     }
     result, called = run(hostvars, hosts=["imac.lan", "mini"])
     assert called["module_name"] == "btmm.fleet.update_policy"
@@ -67,6 +67,8 @@ def test_secrets_and_grants_go_to_the_zone_host_in_one_call(
     assert arguments["prefix"] == str(store.prefix)
     granted = {grant["name"] for grant in arguments["hosts"][0]["grants"]}
     assert "imac._ssh._tcp.bob.members.example." in granted
+    granted = {grant["name"] for grant in arguments["hosts"][1]["grants"]}
+    assert "mini._http._tcp.bob.members.example." in granted  # what a role sets up is advertised, too
     assert result["refused"] == {"imac.lan": "imac.lan: it is taken"}
     assert result["reverse_zone"].endswith("d.f.ip6.arpa")
     assert arguments["hosts"][1]["secret"] not in str(result)
