@@ -79,7 +79,8 @@ def snapshot(fleet: Fleet, client: str, server: str) -> bytes:
         f"systemd-socket-activate --listen=127.0.0.1:{RELAY_PORT} {carry} & relay=$!; trap 'kill $relay || true' EXIT;"
         # A listening socket is seen, not tried: the first connection starts what carries it.
         f" until ss -Hltn | grep -q 127.0.0.1:{RELAY_PORT}; do sleep 0.1; done;"
-        f" vncsnapshot -quiet -nocursor 127.0.0.1:{RELAY_PORT - 5900} {PICTURE}",
+        # Of the other encodings it takes an empty rectangle for the end of what comes.
+        f" vncsnapshot -quiet -encodings raw 127.0.0.1:{RELAY_PORT - 5900} {PICTURE}",
     )
     return bytes.fromhex(fleet.shell(client, f"od -An -v -tx1 {PICTURE} | tr -d ' \\n'"))
 
