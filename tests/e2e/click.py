@@ -48,7 +48,7 @@ def read_file(fleet: Fleet, client: str, server: str, share: str = "docs") -> Ev
     fleet.on(server, "runuser", "--login", USER, "--command", f"echo '{words}' > /srv/{share}/news")
     ticket(fleet, client, server)
     started = time.monotonic()
-    said = as_user(fleet, client, f"{SMB} //{server}.{ZONE}/{share} --command 'get news /dev/stdout'")
+    said = as_user(fleet, client, f"{SMB} //{server}.{ZONE}/{share} --command 'get news received' && cat received")
     seconds = time.monotonic() - started
     assert words in said, f"//{server}.{ZONE}/{share}/news on {client} gave {said!r}"
     held = as_user(fleet, client, "klist -A")
