@@ -13,8 +13,10 @@ ROLES := $(sort $(notdir $(patsubst %/,%,$(dir $(wildcard molecule/*/molecule.ym
 ROLE ?= $(ROLES)
 DEMO := BTMM_FLEET=demo
 E2E := BTMM_FLEET=e2e
+# The kernel is emulated, as this machine's.
+E2E_KERNEL := $(if $(filter amd64,$(shell dpkg --print-architecture)),e2e-kernel)
 
-.PHONY: help demo demo-down lint unit molecule e2e test images lock clean
+.PHONY: help demo demo-down lint unit molecule e2e e2e-kernel test images lock clean
 
 help: ## show this list
 	@grep -E '^[a-z0-9%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,7 +46,10 @@ molecule: images ## each role's scenario, or one: make molecule ROLE=tunnel
 e2e: images ## the main job, faults and scenarios, two rehearsal fleets at a time
 	$(E2E) pytest --timeout 900 --numprocesses 2 --dist loadgroup tests/e2e
 
-test: lint unit molecule e2e ## all of these four
+e2e-kernel: images build/kernel/.packages build/kernel/.linux ## tunnel, guard and MTU with a kernel that has ESP (emulated; amd64)
+	pytest --timeout 600 tests/kernel
+
+test: lint unit molecule e2e $(E2E_KERNEL) ## all of these
 
 bench-%: $(READY) build/bench/.packages build/bench/.locked ## measure: make bench-dns
 	PYTHONPATH=.collections python -m tests.bench.$*
@@ -56,7 +61,8 @@ images: $(READY)
 # Root, since the rehearsal fleet needs network namespaces and containers.
 build/.packages: lab/apt-packages.txt
 build/bench/.packages: tests/bench/apt-packages.txt
-build/.packages build/bench/.packages:
+build/kernel/.packages: tests/kernel/apt-packages.txt
+build/.packages build/bench/.packages build/kernel/.packages:
 	@echo "== Debian packages"
 	@missing=$$(for package in $$(cat $<) python3-venv; do dpkg-query -W -f '$${Status}\n' "$$package" 2>/dev/null | grep -q 'ok installed' || echo "$$package"; done); \
 	if [ -n "$$missing" ]; then \
@@ -65,6 +71,17 @@ build/.packages build/bench/.packages:
 	  apt-get update -q; DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
 	fi
 	@mkdir -p $(@D) && touch $@
+
+# Debian's kernel, unpacked and not installed: this machine keeps its own.
+build/kernel/.linux: | build/kernel/.packages
+	@echo "== A kernel with ESP"
+	@rm -rf build/kernel/linux && mkdir -p build/kernel/linux/usr
+	@apt-get update -q
+	@cd build/kernel && rm -f linux-image-*.deb && \
+	  apt-get download -q "$$(apt-cache depends linux-image-cloud-amd64 | awk '$$1 == "Depends:" { print $$2; exit }')" && \
+	  dpkg-deb --extract linux-image-*.deb linux && mv linux/lib linux/usr/lib && \
+	  depmod --basedir linux/usr "$$(ls linux/usr/lib/modules)" && rm linux-image-*.deb
+	@touch $@
 
 # What is measured against; half a gigabyte, so only for the benchmarks.
 build/bench/.locked: tests/bench/requirements.txt | build/bench/.packages

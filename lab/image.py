@@ -75,6 +75,7 @@ def _build(name: str, image: Image) -> None:
     start = time.monotonic()
     log = BUILD / f"image-{image.release}.log"
     complaints: list[str] = []
+    unfinished = f"{name}-unfinished"  # who is killed meanwhile leaves no image by the wanted name
 
     def say(text: str) -> None:
         sys.stderr.write(f"image {image.release}: {time.monotonic() - start:4.0f} s  {text}\n")
@@ -86,7 +87,7 @@ def _build(name: str, image: Image) -> None:
         except FileNotFoundError as error:
             raise LabError("mmdebstrap is not installed; install the packages of lab/apt-packages.txt") from error
         taker = subprocess.Popen(
-            ["podman", "import", "--quiet", "--change", 'CMD ["/lib/systemd/systemd"]', "-", name],
+            ["podman", "import", "--quiet", "--change", 'CMD ["/lib/systemd/systemd"]', "-", unfinished],
             stdin=maker.stdout,
             stdout=file,
             stderr=file,
@@ -104,7 +105,9 @@ def _build(name: str, image: Image) -> None:
                 complaints.append(line.removeprefix("E: "))
         codes = maker.wait(), taker.wait()
     if any(codes):
-        run(["podman", "rmi", "--force", "--ignore", name])
+        run(["podman", "rmi", "--force", "--ignore", unfinished])
         reason = complaints[0] if complaints else "podman import failed"
         raise LabError(f"image {image.release} could not be made: {reason} (whole story: {log})")
+    run(["podman", "tag", unfinished, name])
+    run(["podman", "untag", unfinished, unfinished])  # without a second word, of all its names
     say("done")

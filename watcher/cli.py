@@ -14,6 +14,7 @@ _COMMANDS = {
     "status": "show how this host is reached, and its tunnels",
     "wait": "return when this host is published, or say why it is not",
     "browse": "list the services of the fleet",
+    "page": "show the fleet in the browser, live",
     "connect": "open the tunnel to a host now",
     "login": "make this user's key, for which the owner signs a certificate",
     "ticket": "get a ticket for a host's services",

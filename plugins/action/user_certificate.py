@@ -24,6 +24,7 @@ class ActionModule(IssuingAction[x509.UserProfile]):
         "user": {"type": "str", "required": True},
     }
     OPTIONS: ClassVar[dict[str, dict[str, Any]]] = {**ISSUING_OPTIONS, **HOST_OPTIONS}
+    RSA_KEYS = x509.UserProfile.rsa_keys
     REMEDY = "have the user run 'btmm login --new'"
 
     def perform(self) -> dict[str, Any]:
@@ -47,7 +48,7 @@ class ActionModule(IssuingAction[x509.UserProfile]):
 
     def told(self, _profile: x509.UserProfile, found: Mapping[str, Any], /) -> dict[str, Any]:
         """Return whose key it is, in the way in which the user can compare it."""
-        key_der = x509.spki(x509.load_request(found["request"]))
+        key_der = x509.spki(x509.load_request(found["request"], rsa=self.RSA_KEYS))
         return {"asked": True, "key_fingerprint": key_fingerprint(key_der)}
 
     def certificate_path(self) -> str:

@@ -59,7 +59,9 @@ def make(sources: Path, path: Path) -> None:
     # Stored, not deflated: a late import then needs no decompression.
     with zipfile.ZipFile(sources) as old, zipfile.ZipFile(buffer, "w") as new:
         for name in old.namelist():
-            if name.endswith(".py") and name != "__main__.py":
+            if not name.endswith(".py"):
+                new.writestr(name, old.read(name))  # a package's own data is asked for where its code is (pkgutil)
+            elif name != "__main__.py":
                 new.writestr(f"{name}c", compiled(old.read(name), f"{sources}/{name}"))
     write_atomic(path, buffer.getvalue(), 0o644)
 

@@ -52,6 +52,9 @@ def connection(name: str, tunnel: Tunnel, certificate: Credential, authority: Cr
                 # Who calls gets no more of the /48 than its certificate's address block has (RFC 3779).
                 "remote_ts": [f"{remote.ula}/128" if remote is not None else str(local.prefix)],
                 "esp_proposals": list(tunnel.proposals.esp),
+                # 1280 inside makes 1344 outside, and IPv6 can't be told less (RFC 8200 section 5): where a path takes
+                # less, the outer IPv4 packet must be one that routers may divide.
+                "copy_df": "no",
                 "start_action": tunnel.start,
                 "dpd_action": "clear",
                 "inactivity": f"{tunnel.idle_s}s",

@@ -167,7 +167,7 @@ class OwnerStore:
             OwnerError: a bad request, a conflict with another host, or a store that cannot be used.
         """
         with owner_errors():
-            request = x509.load_request(request_pem)
+            request = x509.load_request(request_pem, rsa=profile.rsa_keys)
         key_der = x509.spki(request)
         ula = None
         if isinstance(profile, x509.Profile) and profile.ula:

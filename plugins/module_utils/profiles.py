@@ -33,6 +33,8 @@ class Profile:
     days: int = 398
     realm: str | None = None
 
+    rsa_keys: ClassVar[bool] = False
+
     @property
     def role(self) -> str:
         """'host' for a machine of the fleet, 'kdc' for its KDC, 'server' for a zone host."""
@@ -78,6 +80,8 @@ class UserProfile:
     zone: str
     days: int = 398
 
+    # A token's: MIT krb5 (1.20, 1.21) signs there by no other kind.
+    rsa_keys: ClassVar[bool] = True
     # What machines have.
     alternative_names: ClassVar[None] = None
     block: ClassVar[None] = None

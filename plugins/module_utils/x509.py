@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from . import krb5_san
 from .addrblock import address_block, granted_network
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 # A host whose clock is behind ours still accepts its new certificate; twice what TSIG allows (RFC 8945 section 10).
 BACKDATED = timedelta(minutes=10)
+MIN_RSA_BITS = 2048  # NIST SP 800-57: 112 bits of security, good until 2030
 CA_LIFE = timedelta(days=3653)
 
 __all__ = ["AnyProfile", "Profile", "UserProfile"]
@@ -60,11 +62,12 @@ def make_ca(
     return builder.sign(key, hashes.SHA256()), key
 
 
-def load_request(pem: str) -> x509.CertificateSigningRequest:
-    """Return the request of a host. Only its key is used, and its signature shows that the host holds the key.
+def load_request(pem: str, *, rsa: bool = False) -> x509.CertificateSigningRequest:
+    """Return the request of a host or user. Only its key is used, and its signature shows that he holds the key.
 
     Raises:
-        BadRequest: no request, not signed by its key, or not an EC key on P-256.
+        BadRequest: no request, not signed by its key, or not an EC key on P-256; with ``rsa``, an RSA key of 2048 bits
+            or more is good, too.
     """
     try:
         request = x509.load_pem_x509_csr(pem.encode())
@@ -72,8 +75,10 @@ def load_request(pem: str) -> x509.CertificateSigningRequest:
         signed = request.is_signature_valid
     except Exception as error:  # noqa: BLE001 - foreign bytes: the parser has many ways to say no
         raise BadRequest(f"the host's certificate request cannot be read ({error})") from None
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise BadRequest("the host's key is not an ECDSA P-256 key")
+    elliptic = isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)
+    if not elliptic and not (rsa and isinstance(key, RSAPublicKey) and key.key_size >= MIN_RSA_BITS):
+        others = f", nor an RSA key of {MIN_RSA_BITS} bits" if rsa else ""
+        raise BadRequest(f"the host's key is not an ECDSA P-256 key{others}")
     if not signed:
         raise BadRequest("the host's certificate request is not signed by the key in it")
     return request

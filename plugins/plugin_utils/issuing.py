@@ -36,13 +36,14 @@ class Wanted(Generic[P]):
 class IssuingAction(FleetAction, Generic[P]):
     """An action whose module looks at the host first, and is run again only to install what was signed.
 
-    The module returns ``request`` ('' without a key) and ``certificate``, and ``ca_certificate`` if it keeps one; it takes
-    the latter two.
+    The module returns ``request`` ('' without a key), ``certificate``, and ``ca_certificate`` if it keeps that, too. It
+    takes the latter two.
     """
 
     MODULE: ClassVar[str]
     # What goes to the module on the host as it is.
     HOST_OPTIONS: ClassVar[Mapping[str, Mapping[str, Any]]]
+    RSA_KEYS: ClassVar[bool] = False
     # What to do about a request that is none.
     REMEDY: ClassVar[str] = "delete the key file and run again"
 
@@ -142,6 +143,6 @@ class IssuingAction(FleetAction, Generic[P]):
         if not request_pem:
             return None
         try:
-            return x509.spki(x509.load_request(request_pem))
+            return x509.spki(x509.load_request(request_pem, rsa=self.RSA_KEYS))
         except x509.BadRequest as error:
             raise OwnerError(f"{error}; {self.REMEDY}") from None

@@ -47,6 +47,8 @@ def force(feature: str, enabled: bool) -> None:
     """Refuse: there is nothing to switch on."""
     raise NotImplementedError(feature)
 '''
+# What a command shows in a browser.
+_STATIC = (".html", ".css", ".js", ".svg")
 # The earliest time that a zip can hold: the same sources make the same file, whenever and wherever it is built.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -106,8 +108,9 @@ def pack(members: Iterable[tuple[str, bytes]]) -> bytes:
 def collect(app: App = WATCHER, root: Path = ROOT) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of every member, in the order of their names."""
     members = {"__main__.py": _main(app, "")}
-    for path in sorted((root / app.package).rglob("*.py")):
-        members[path.relative_to(root).as_posix()] = path.read_bytes()
+    for path in sorted((root / app.package).rglob("*")):
+        if path.suffix in {".py", *_STATIC}:
+            members[path.relative_to(root).as_posix()] = path.read_bytes()
     package = PurePosixPath(*LIBRARY.split("."))
     for parent in (package, *package.parents):
         if parent.name:
@@ -137,7 +140,8 @@ def _digest(members: dict[str, bytes]) -> str:
 def _needed(library: Path, members: dict[str, bytes]) -> set[str]:
     """The library files that the members import, and those that these import."""
     found: set[str] = set()
-    wanted = {name for content in members.values() for name in _imports(content)}
+    sources = [content for name, content in members.items() if name.endswith(".py")]
+    wanted = {name for content in sources for name in _imports(content)}
     while wanted:
         name = wanted.pop()
         path = library / f"{name}.py"

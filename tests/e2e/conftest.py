@@ -25,7 +25,7 @@ def clean() -> Iterator[Fleet]:
     """Return a fleet that just booted; BTMM_KEEP=1 leaves it up afterwards."""
     fleet = Fleet()
     fleet.lab("down")
-    fleet.lab("up")
+    fleet.lab("up", timeout=180)  # a busy machine needs more than the second of an idle one
     yield fleet
     if not os.environ.get("BTMM_KEEP"):
         fleet.lab("down")

@@ -44,7 +44,7 @@ def status(fleet: Fleet, host: str) -> dict[str, Any]:
 
 def drop_in(host: str) -> str:
     """The file by which a client knows a host's realm."""
-    return f"/etc/krb5.conf.d/btmm-{ZONE}-{host}.conf"
+    return f"/etc/krb5.conf.d/btmm-{ZONE.replace('.', '_')}-{host}.conf"
 
 
 def mapped(fleet: Fleet, client: str, server: str) -> str:
@@ -56,6 +56,12 @@ def mapped(fleet: Fleet, client: str, server: str) -> str:
 def until(holds: Callable[[], bool], what: str) -> None:
     """Wait as long as a busy machine may take."""
     seconds_until(holds, 60, what)
+
+
+def until_mapped(fleet: Fleet, client: str, server: str) -> None:
+    """Wait until a client knows a host's true realm."""
+    wanted = proof.realm(fleet, server)
+    until(lambda: mapped(fleet, client, server) == wanted, f"{client} knows the realm of {server}")
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +81,7 @@ def alice(fleet: Fleet) -> Fleet:
 @pytest.mark.parametrize("client", HOSTS)
 def test_each_host_knows_the_realms_of_all(fleet: Fleet, client: str) -> None:
     for server in HOSTS:
-        wanted = proof.realm(fleet, server)
-        until(lambda server=server, wanted=wanted: mapped(fleet, client, server) == wanted, f"{client}: {server}")
+        until_mapped(fleet, client, server)
     assert status(fleet, client)["realms_refused"] == {}
 
 
@@ -164,6 +169,11 @@ def refusal(fleet: Fleet, host: str, script: str) -> str:
     return str(failed.value)
 
 
+def until_refused(fleet: Fleet, why: str) -> None:
+    """Wait until macbook does not believe what is said of imac, for this reason."""
+    until(lambda: why in refused(fleet, "macbook", "imac"), why)
+
+
 def refused(fleet: Fleet, client: str, server: str) -> str:
     """Return why a client's daemon does not believe what the zone says of a host's realm."""
     reason: str = status(fleet, client)["realms_refused"].get(server, "")
@@ -194,7 +204,7 @@ def test_a_forged_realm_moves_nobody(alice: Fleet) -> None:
             nsupdate(alice, f"update delete {name} {kind}", f"update add {name} 120 {kind} {data}")
             if kind == "TXT":
                 alice.on("macbook", "systemctl", "reload", WATCHER)
-            until(lambda why=why: why in refused(alice, "macbook", "imac"), why)
+            until_refused(alice, why)
             assert mapped(alice, "macbook", "imac") == true
             assert f"peer: host/imac.{ZONE}@{true}" in talk(alice, f"host@imac.{ZONE}")
         # Who believes the TXT is led to mini: the forgery is one that works.
@@ -231,5 +241,5 @@ def test_a_peer_that_leaves_is_forgotten_and_comes_back(fleet: Fleet) -> None:
     finally:
         fleet.on("mini", "systemctl", "start", WATCHER)
     began = time.monotonic()
-    until(lambda: mapped(fleet, "macbook", "mini") == proof.realm(fleet, "mini"), "macbook knows it again")
+    until_mapped(fleet, "macbook", "mini")
     print(f"known again {time.monotonic() - began:.1f} s after its start")

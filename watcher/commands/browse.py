@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from .shared import as_json, host, not_running, read_status, safe
+from .shared import as_json, cannot_browse, host, safe
 
 if TYPE_CHECKING:
     import argparse
@@ -72,9 +72,7 @@ def _browse(zone: str, kind: str | None) -> list[dict[str, Any]] | None:
         with ask(zone) as exchange:
             found = browse(exchange, names.parse_zone(zone), addresses=False)
     except UpdateError as err:
-        status = read_status(zone)
-        why = not_running(zone) if status is None else status.get("error") or f"{zone} can't be browsed: {err}"
-        print(f"{host()}: {why}", file=sys.stderr)
+        print(f"{host()}: {cannot_browse(zone, err)}", file=sys.stderr)
         return None
     for fault in found.faults:
         print(f"{host()}: left out: {fault}", file=sys.stderr)

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.add_argument("--passphrase", action="store_true", help="keep the key under a passphrase, which is asked for")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--passphrase", action="store_true", help="keep the key under a passphrase, which is asked for")
+    where.add_argument("--pkcs11", metavar="URI", help="have the key on a token: pkcs11:token=NAME?module-path=LIBRARY")
     parser.add_argument("--new", action="store_true", help="make another key; the former one gets no tickets any more")
 
 
@@ -37,12 +39,15 @@ def run(zones: list[str], given: argparse.Namespace) -> int:
 
 def _login(credentials: Credentials, given: argparse.Namespace) -> str:
     from watcher.sign_on import NotEnrolledError, SignOnError  # noqa: PLC0415
-    from watcher.sign_on.passphrase import ask_new  # noqa: PLC0415
+    from watcher.sign_on.passphrase import ask, ask_new  # noqa: PLC0415
 
     if given.new or not credentials.has_key():
-        credentials.make_key(ask_new(credentials.zone) if given.passphrase else "")
-    elif given.passphrase and not credentials.is_encrypted():
-        raise SignOnError(f"{credentials.user} has a key without a passphrase already; add --new to replace it")
+        if given.pkcs11:
+            credentials.make_key_on(given.pkcs11, ask("PIN of the token: "), new=given.new)
+        else:
+            credentials.make_key(ask_new(credentials.zone) if given.passphrase else "")
+    elif (given.passphrase and not credentials.is_encrypted()) or (given.pkcs11 and not credentials.token()):
+        raise SignOnError(f"{credentials.user} has a key that is kept otherwise already; add --new to replace it")
     try:
         certificate = credentials.certificate()
     except NotEnrolledError:

@@ -35,6 +35,12 @@ def not_running(zone: str) -> str:
     return f"the daemon does not run: see 'systemctl status {unit(zone)}'"
 
 
+def cannot_browse(zone: str, cause: Exception) -> str:
+    """Return why a zone can't be browsed; what the daemon itself says of it is nearer to the cause."""
+    status = read_status(zone)
+    return not_running(zone) if status is None else status.get("error") or f"{zone} can't be browsed: {cause}"
+
+
 def as_json(value: object) -> str:
     """Return a value as people and programs read it."""
     return json.dumps(value, indent=1, ensure_ascii=False)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from watcher.sign_on.credentials import Credentials
     from watcher.sign_on.realms import Realm
+    from watcher.sign_on.tickets import Identity
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +77,7 @@ def _ticket(zone: str, name: str, realm: Realm) -> str:
         except UntimelyError as err:
             fault = tickets.clock_fault(realm, name)
             raise SignOnError(f"{fault} ({err})" if fault else str(err)) from None
-        ticket = tickets.get(credentials, realm, name, _key(credentials))
+        ticket = tickets.get(credentials, realm, name, _identity(credentials))
         fault = tickets.difference(time.time() - ticket.begins, name)
         if fault:  # the library knows the difference now; programs that look at the ticket themselves do not
             print(f"{host()}: {fault}", file=sys.stderr)
@@ -85,10 +86,20 @@ def _ticket(zone: str, name: str, realm: Realm) -> str:
     return f"{name}  {principal}  until {moment(ticket.ends)}"
 
 
-def _key(credentials: Credentials) -> bytes | None:
-    """Return the key where its file alone would have kinit ask, and a KDC that is not ours might get the answer."""
-    if not credentials.is_encrypted():
-        return None
+def _identity(credentials: Credentials) -> Identity:
+    """Return what kinit has to know; passphrase and PIN are asked for here, so that we know who gets them."""
     from watcher.sign_on.passphrase import ask  # noqa: PLC0415
+    from watcher.sign_on.tickets import Identity  # noqa: PLC0415
 
-    return credentials.decrypted(ask(f"Passphrase for the key of {credentials.zone}: "))
+    certificate = credentials.files.certificate
+    token = credentials.token()
+    if token is not None:
+        pin = ask(f"PIN of the token '{token.label}': ")
+        token.check(pin)
+        if token.certificate() != credentials.certificate_der():
+            token.keep(pin, credentials.certificate_der())
+        return Identity(token.identity, answer=f"{pin}\n")
+    if credentials.is_encrypted():
+        key = credentials.decrypted(ask(f"Passphrase for the key of {credentials.zone}: "))
+        return Identity(f"FILE:{certificate},{{secret}}", secret=key)
+    return Identity(f"FILE:{certificate},{credentials.files.key}")

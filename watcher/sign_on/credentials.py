@@ -14,10 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.btmm.fleet.plugins.module_utils.keyfiles import KeyFileError, openssl
-from ansible_collections.btmm.fleet.plugins.module_utils.krb5_names import InvalidPrincipal, check_user
+from ansible_collections.btmm.fleet.plugins.module_utils.krb5_names import (
+    InvalidPrincipal,
+    check_user,
+    user_organization,
+)
 from ansible_collections.btmm.fleet.plugins.module_utils.user_files import UserFileError, UserFiles
 
 from . import NotEnrolledError, SignOnError, UntimelyError
+from .token import Token
 
 _PRIVATE = 0o600
 _ENCRYPTED = "ENCRYPTED PRIVATE KEY"  # RFC 5958 section 3 and RFC 7468 section 11
@@ -52,10 +57,12 @@ class Credentials:
         Raises:
             SignOnError: his name cannot be a user's in the zone.
         """
-        account = pwd.getpwuid(os.getuid())
         try:
+            account = pwd.getpwuid(os.getuid())
             # The account's home, as the playbook looks there: HOME may be anything.
             return cls(check_user(account.pw_name), zone, UserFiles.at(Path(account.pw_dir), zone))
+        except KeyError:
+            raise SignOnError(f"the user {os.getuid()} has no name here; log in as one who has") from None
         except InvalidPrincipal as error:
             raise SignOnError(str(error)) from None
 
@@ -75,20 +82,50 @@ class Credentials:
         """
         try:
             key = openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
-            # The subject is for people; what the certificate says is not taken from here.
             request = openssl(
-                "req", "-new", "-sha256", "-batch", "-subj", f"/O={self.zone}/CN={self.user}", "-key", "/dev/stdin",
-                given=key,
-            )  # fmt: skip
-            if passphrase:
-                key = _encrypted(key, passphrase)
-            # What a former key had goes first: it must not be taken for the new one's.
-            self.files.certificate.unlink(missing_ok=True)
-            self.files.token.unlink(missing_ok=True)
-            self.files.write(self.files.key, key, _PRIVATE)
+                "req", "-new", "-sha256", "-batch", "-subj", self.subject, "-key", "/dev/stdin", given=key
+            )
+            self._forget()
+            self.files.write(self.files.key, _encrypted(key, passphrase) if passphrase else key, _PRIVATE)
             self.files.write(self.files.request, request)
         except (KeyFileError, UserFileError, OSError) as error:
             raise SignOnError(f"the key can't be made: {error}") from None
+
+    def make_key_on(self, uri: str, pin: str, *, new: bool) -> None:
+        """Make a key on a token, unless there is one and it need not be ``new``, and a request for it.
+
+        Raises:
+            SignOnError: the token refuses, or a file cannot be written.
+        """
+        from . import token_request  # noqa: PLC0415
+
+        token = Token.of_uri(uri, self.zone)
+        token.check(pin)
+        if new and token.public_key():
+            token.remove(pin)
+        if not token.public_key():
+            token.make_key(pin)
+        try:
+            request = token_request.make(self.subject, token.public_key(), lambda data: token.sign(pin, data))
+            self._forget()
+            self.files.write(self.files.token, f"{uri}\n".encode())
+            self.files.write(self.files.request, request)
+        except (KeyFileError, UserFileError, OSError) as error:
+            raise SignOnError(f"the request can't be made: {error}") from None
+
+    def token(self) -> Token | None:
+        """Return the token that the key is on; None when it is in a file.
+
+        Raises:
+            SignOnError: its URI is damaged.
+        """
+        uri = self._read(self.files.token).strip()
+        return Token.of_uri(uri, self.zone) if uri else None
+
+    @property
+    def subject(self) -> str:
+        """Whose the key is, for those who look at the request; what the certificate says is not taken from it."""
+        return f"/O={user_organization(self.zone)}/CN={self.user}"
 
     def decrypted(self, passphrase: str) -> bytes:
         """Return the key itself.
@@ -151,12 +188,21 @@ class Credentials:
             )
         return found
 
+    def certificate_der(self) -> bytes:
+        """Return the octets of the certificate; only for one that ``certificate`` found good."""
+        return _der(self._read(self.files.certificate))
+
     def waiting(self) -> str:
         """Return the clause that says who has to do what."""
         return (
             f"the owner of {self.zone} has yet to sign {self.user}'s request (key {self.fingerprint()[:16]}): "
             f"playbooks/login.yml --limit {os.uname().nodename}"
         )
+
+    def _forget(self) -> None:
+        """Take away what belongs to a former key: it must not be taken for the new one's."""
+        for path in self.files.all():
+            path.unlink(missing_ok=True)
 
     def _read(self, path: Path) -> str:
         try:

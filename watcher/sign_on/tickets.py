@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import calendar
-import contextlib
 import os
 import re
 import subprocess
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import SignOnError
+from .memory import in_memory, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,22 @@ _PATIENCE_S = 30.0
 _TIMES = re.compile(r"^(\S+ \S+)  (\S+ \S+)  (\S+)$", re.MULTILINE)
 
 
+# A KDC that takes no certificates, or says so, gets no password either, nor what was typed for another purpose.
+_ONLY_CERTIFICATES = b"[plugins]\n clpreauth = {\n  enable_only = pkinit\n }\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """MIT's name of a certificate and its key.
+
+    ``{secret}`` in it stands for the path of ``secret``; ``answer`` is what kinit asks for, with a line's end.
+    """
+
+    name: str
+    secret: bytes = b""
+    answer: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Ticket:
     """A ticket-granting ticket; seconds since the epoch, by the KDC's clock."""
@@ -41,25 +57,27 @@ def held(principal: str, realm: str) -> Ticket | None:
     return next((each for each in _granting(principal, realm) if each.ends > time.time() + SPARE_S), None)
 
 
-def get(credentials: Credentials, realm: Realm, host: str, key: bytes | None) -> Ticket:
+def get(credentials: Credentials, realm: Realm, host: str, identity: Identity) -> Ticket:
     """Get a ticket-granting ticket for a realm.
 
     Args:
         credentials: the user's.
         realm: the realm.
         host: the realm's host, for messages.
-        key: the private key, where its file alone would not do.
+        identity: his certificate and key.
 
     Raises:
         SignOnError: why there is none.
     """
     principal = f"{credentials.user}@{realm.name}"
-    with _readable(key) as memory:
-        path = str(credentials.files.key) if memory is None else f"/proc/self/fd/{memory}"
-        identity = f"FILE:{credentials.files.certificate},{path}"
-        # No input, or it would ask for a password where certificates are not taken.
-        arguments = ["kinit", "-X", f"X509_user_identity={identity}", principal]
-        done = _run(arguments, () if memory is None else (memory,))
+    with in_memory(_ONLY_CERTIFICATES) as conf, in_memory(identity.secret) as secret:
+        name = identity.name.replace("{secret}", path_of(secret))
+        done = _run(
+            ["kinit", "-X", f"X509_user_identity={name}", principal],
+            given=identity.answer,
+            descriptors=(conf, secret),
+            KRB5_CONFIG=f"{path_of(conf)}:{os.environ.get('KRB5_CONFIG') or '/etc/krb5.conf'}",
+        )
     if done.returncode:
         raise SignOnError(_reason(done.stderr, credentials, realm, host))
     tickets = list(_granting(principal, realm.name))
@@ -121,25 +139,13 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} seconds"
 
 
-@contextlib.contextmanager
-def _readable(key: bytes | None) -> Iterator[int | None]:
-    """Lend kinit a key that must not be on disk: it takes a path, and asks nobody."""
-    if key is None:
-        yield None
-        return
-    descriptor = os.memfd_create("key")
-    try:
-        os.write(descriptor, key)
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _run(arguments: list[str], descriptors: tuple[int, ...] = ()) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
+def _run(
+    arguments: list[str], given: str = "", descriptors: tuple[int, ...] = (), **variables: str
+) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "LC_ALL": "C", "TZ": "UTC", **variables}
     try:
         return subprocess.run(
-            arguments, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+            arguments, env=environment, input=given, capture_output=True, text=True, check=False,
             timeout=_PATIENCE_S, pass_fds=descriptors,
         )  # fmt: skip
     except FileNotFoundError:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import socket
 import threading
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,8 @@ import dns.rrset
 import pytest
 
 from watcher import cli, places
+from watcher.page.board import Board
+from watcher.page.feed import Feed
 
 from .conftest import written
 
@@ -153,3 +157,35 @@ def test_the_doctor_needs_a_configuration(rig: Rig) -> None:
     code, out, _ = rig.run("doctor")
     assert code == 1
     assert out.splitlines()[1].startswith("FAULT  configuration: the TSIG secret")
+
+
+async def test_the_page_asks_the_stub_for_a_user_without_the_key(rig: Rig) -> None:
+    rig.status(host=f"macbook.{ZONE}", peers=[{"name": f"imac.{ZONE}", "outer": "203.0.113.101:4500", "rung": "lan"}])
+    board = Board()
+    running = asyncio.create_task(Feed(ZONE, board, None).async_run())
+    try:
+        with board.reader():
+            shown = await asyncio.to_thread(board.after, 0, 10)
+    finally:
+        running.cancel()
+    (zone,) = json.loads(shown[1] or "")
+    assert (zone["follow"], zone["fault"]) == ("polling", None)
+    assert [(each["title"], each["state"], each["rung"]) for each in zone["hosts"]] == [
+        ("Bob's iMac", "tunnel", "lan"),
+        ("macbook", "here", None),
+    ]
+
+
+def test_a_page_that_can_not_be_served_says_why(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        code, out, err = rig.run("page", "--port", str(taken.getsockname()[1]))
+    assert (code, out) == (1, "")
+    assert "in use): name another --port" in err
+    code, out, err = rig.run("page", "--port", "65536")
+    assert (code, out) == (1, "")
+    assert "name another --port" in err
+    (rig.directory / "etc" / ZONE / "tsig.secret").write_text("no secret")
+    code, out, err = rig.run("page")
+    assert (code, out) == (1, "")
+    assert "tsig.secret is not readable base64: run the watcher role" in err

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import pty
+import shutil
 import subprocess
 import sys
 import time
@@ -30,6 +31,7 @@ from tests.unit.local_host import NAME, PASSPHRASE, Host
 from tests.unit.running import run_module
 from watcher import cli, places
 from watcher.sign_on import realms
+from watcher.sign_on.credentials import Credentials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -170,6 +172,26 @@ def test_from_login_to_ticket(laptop: Laptop) -> None:
     assert laptop.btmm("ticket", "--quiet", NAME) == (0, "", "")
 
 
+def test_a_ticket_that_is_about_to_end_is_none(laptop: Laptop) -> None:
+    laptop.host.make(max_life="2m")
+    laptop.enrol()
+    with laptop.host.serving(laptop.realm):
+        assert laptop.btmm("ticket", "imac")[0] == 0
+    code, _, wrong = laptop.btmm("ticket", "imac")
+    assert (code, "is not reached" in wrong) == (1, True)
+
+
+def test_who_has_no_name_here(laptop: Laptop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    assert "has no name here" in laptop.btmm("login")[2]
+    laptop.account.pw_name = "Alice.Liddell"
+    monkeypatch.setattr("pwd.getpwuid", lambda _: laptop.account)
+    assert "'Alice.Liddell' cannot be a user of the fleet" in laptop.btmm("login")[2]
+
+
 def test_quiet_where_nobody_logged_in(laptop: Laptop) -> None:
     """Ssh asks for every host of the zone; who has no certificate logs in otherwise."""
     assert laptop.btmm("ticket", "--quiet", NAME) == (1, "", "")
@@ -201,6 +223,77 @@ def test_a_key_under_a_passphrase(laptop: Laptop, typed: Callable[..., list[str]
         asked = typed()
         assert laptop.btmm("ticket", "imac")[0] == 0
         assert asked == []
+
+
+PIN = "123456"
+
+
+@pytest.fixture
+def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the URI of a token, which SoftHSM keeps in a folder."""
+    (tmp_path / "hsm").mkdir()
+    (tmp_path / "softhsm.conf").write_text(f"directories.tokendir = {tmp_path / 'hsm'}\n")
+    monkeypatch.setenv("SOFTHSM2_CONF", str(tmp_path / "softhsm.conf"))
+    command = ["softhsm2-util", "--init-token", "--free", "--label", "alice's card", "--pin", PIN, "--so-pin", PIN]
+    subprocess.run(command, check=True, capture_output=True)
+    return "pkcs11:token=alice%27s%20card;object=unused?module-path=/usr/lib/softhsm/libsofthsm2.so"
+
+
+def test_a_key_on_a_token(laptop: Laptop, token: str, typed: Callable[..., list[str]]) -> None:
+    typed("654321")
+    assert "not the PIN of the token 'alice's card'" in laptop.btmm("login", "--pkcs11", token)[2]
+    assert not laptop.files.folder.exists()
+    typed(PIN)
+    code, said, wrong = laptop.btmm("login", "--pkcs11", token)
+    assert (code, "has yet to sign" in said) == (0, True), wrong
+    assert sorted(path.name for path in laptop.files.folder.iterdir()) == ["user.csr", "user.uri"]
+    laptop.sign()
+    with laptop.host.serving(laptop.realm):
+        asked = typed("654321")
+        code, _, wrong = laptop.btmm("ticket", "imac")
+        assert (code, "not the PIN" in wrong, asked) == (1, True, ["PIN of the token 'alice's card': "])
+        typed(PIN)
+        code, said, wrong = laptop.btmm("ticket", "imac")
+        assert (code, said.startswith(f"{NAME}  alice@{laptop.realm}  until")) == (0, True), wrong
+        # A renewed certificate takes the place of the former one.
+        laptop.files.certificate.unlink()
+        laptop.sign()
+        laptop.shown("kdestroy", "-A")
+        typed(PIN)
+        assert laptop.btmm("ticket", "imac")[0] == 0
+
+
+def test_another_key_on_a_token(laptop: Laptop, token: str, typed: Callable[..., list[str]]) -> None:
+    laptop.enrol()
+    assert "add --new to replace it" in laptop.btmm("login", "--pkcs11", token)[2]
+    fingerprints = []
+    for _ in range(2):
+        typed(PIN)
+        assert laptop.btmm("login", "--new", "--pkcs11", token)[0] == 0
+        fingerprints.append(Credentials("alice", ZONE, laptop.files).fingerprint())
+    assert fingerprints[0] != fingerprints[1]
+    assert not laptop.files.key.exists()
+    # What is on the token stays there; a lost folder is made anew for the same key.
+    shutil.rmtree(laptop.files.folder)
+    typed(PIN)
+    assert laptop.btmm("login", "--pkcs11", token)[0] == 0
+    assert Credentials("alice", ZONE, laptop.files).fingerprint() == fingerprints[1]
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("alice", "'alice' names no token; write it as in 'pkcs11:token="),
+        ("pkcs11:token=x", "names no token"),
+        ("pkcs11:token=a%3Ab?module-path=/usr/lib/softhsm/libsofthsm2.so", "names no token"),
+        ("pkcs11:token=none?module-path=/usr/lib/softhsm/libsofthsm2.so", "there is no token 'none'; plug it in"),
+        ("pkcs11:token=none?module-path=/nowhere", "the token 'none' can't be used: "),
+    ],
+)
+def test_no_such_token(laptop: Laptop, token: str, typed: Callable[..., list[str]], uri: str, words: str) -> None:
+    typed(PIN)
+    code, _, wrong = laptop.btmm("login", "--pkcs11", uri)
+    assert (code, words in wrong) == (1, True), wrong
 
 
 def test_the_passphrase_is_asked_for_at_the_terminal(laptop: Laptop) -> None:

@@ -63,6 +63,7 @@ connections {
         local_ts = fd12:3456:789a::1/128
         remote_ts = fd12:3456:789a::/48
         esp_proposals = aes256gcm16-x25519,aes128gcm16-x25519,aes256gcm16-ecp256
+        copy_df = no
         start_action = none
         dpd_action = clear
         inactivity = 600s

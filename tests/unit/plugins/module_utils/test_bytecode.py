@@ -64,6 +64,16 @@ def test_it_is_made_once_and_used(app: Path, tmp_path: Path) -> None:
     assert origin(app, tmp_path) == f"{made}/watcher/cli.pyc"
 
 
+def test_what_a_package_reads_of_itself_is_there_too(app: Path, tmp_path: Path) -> None:
+    run(app, tmp_path)
+    (made,) = tmp_path.iterdir()
+    reads = (
+        "import sys, pkgutil; sys.path[:0] = sys.argv[1:]; print(pkgutil.get_data('watcher.page', 'static/page.js'))"
+    )
+    told = subprocess.run([sys.executable, "-I", "-S", "-c", reads, made], capture_output=True, check=True, timeout=60)
+    assert b"EventSource" in told.stdout
+
+
 def test_damaged_byte_code_is_passed_over(app: Path, tmp_path: Path) -> None:
     run(app, tmp_path)
     (made,) = tmp_path.iterdir()

@@ -53,6 +53,7 @@ def test_a_call_as_vici_takes_it() -> None:
                 "local_ts": ["fd12:3456:789a::1/128"],
                 "remote_ts": ["fd12:3456:789a::2/128"],
                 "esp_proposals": ["aes128gcm16-x25519", "aes256gcm16-ecp256"],
+                "copy_df": "no",
                 "start_action": "none",
                 "dpd_action": "clear",
                 "inactivity": "600s",

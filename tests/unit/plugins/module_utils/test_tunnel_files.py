@@ -86,6 +86,7 @@ def test_swanctl_conf_as_a_whole() -> None:
                     **called,
                     "remote_ts": "fd12:3456:789a::/48",
                     "esp_proposals": "aes256gcm16-x25519,aes128gcm16-x25519,aes256gcm16-ecp256",
+                    "copy_df": "no",
                     "start_action": "none",
                 }
             },
@@ -104,6 +105,7 @@ def test_swanctl_conf_as_a_whole() -> None:
                     **called,
                     "remote_ts": "fd12:3456:789a::9/128",
                     "esp_proposals": "aes256-sha512-modp2048",
+                    "copy_df": "no",
                     "start_action": "trap",
                 }
             },

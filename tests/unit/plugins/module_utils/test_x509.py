@@ -220,6 +220,14 @@ def test_a_request_must_be_signed_by_its_key() -> None:
         x509.load_request(done.stdout.decode())
 
 
+def test_a_token_may_have_an_rsa_key() -> None:
+    """For users, since MIT krb5 signs there by no other kind; no weak one, and none for hosts (below)."""
+    assert x509.load_request(request_for(rsa.generate_private_key(65537, 2048)), rsa=True)
+    weak = rsa.generate_private_key(65537, 1024)  # noqa: S505 - to be refused
+    with pytest.raises(x509.BadRequest, match="nor an RSA key of 2048 bits"):
+        x509.load_request(request_for(weak), rsa=True)
+
+
 @pytest.mark.parametrize("key", [rsa.generate_private_key(65537, 2048), ec.generate_private_key(ec.SECP384R1())])
 def test_other_kinds_of_key_are_refused(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> None:
     with pytest.raises(x509.BadRequest, match="P-256"):

@@ -32,6 +32,7 @@ def test_it_holds_what_it_needs_and_no_more(tmp_path: Path) -> None:
     library = "ansible_collections/btmm/fleet/plugins/module_utils"
     assert {"__main__.py", "watcher/cli.py", "dns/message.py", "vici/session.py"} <= set(names)
     assert {f"{library}/{name}.py" for name in ("names", "natpmp", "records", "update", "atomic")} <= set(names)
+    assert {f"watcher/page/static/{name}" for name in ("page.html", "page.css", "page.js", "icon.svg")} <= set(names)
     # The owner's side has no business on a host.
     assert not {f"{library}/{name}.py" for name in ("owner", "owner_files", "registry", "x509", "sealed")} & set(names)
     assert sum("license" in name.lower() for name in names) >= len(zipapp.WATCHER.distributions)

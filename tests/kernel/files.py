@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the hosts have on their disks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from ipaddress import IPv4Address
+from pathlib import Path
+from string import Template
+
+from ansible_collections.btmm.fleet.plugins.module_utils import ipsec, ipsec_swanctl
+
+from tests.certificates import PREFIX, Owner
+from tests.kernel.hosts import HOSTS, ZONE, other
+
+HERE = Path(__file__).parent
+PROJECT = HERE.parents[1]
+# Beside what the role says: where there is no journal, and without trying each cipher first, which is slow where the
+# processor is emulated.
+CHARON = """charon-systemd {
+  filelog {
+    file {
+      path = /run/charon.log
+      flush_line = yes
+      default = 1
+    }
+  }
+  plugins {
+    test-vectors {
+      load = no
+    }
+  }
+}
+"""
+
+
+def render(folder: Path, data_path: str) -> None:
+    """Write each host's /etc into a folder of its name, and the routers' rules beside them.
+
+    These are certificates, what the role would install, and the tunnel to the other host as the watcher would make it.
+
+    Args:
+        folder: an empty one.
+        data_path: what the role preflight found.
+    """
+    owner = Owner(folder, ZONE)
+    inventory = {}
+    for host in HOSTS:
+        etc = folder / host.label / "etc"
+        issued = owner.host(host.label, host.number)
+        for kind, file in (("private", issued.key), ("x509", issued.certificate), ("x509ca", issued.ca)):
+            (etc / "swanctl" / kind).mkdir(parents=True)
+            (etc / "swanctl" / kind / f"btmm-{ZONE}.pem").write_bytes(file.read_bytes())
+        inventory[host.label] = {
+            "folder": str(etc.parent),
+            "btmm_zone": ZONE,
+            "tunnel_ula": str(host.ula),
+            "tunnel_prefix": str(PREFIX),
+            "tunnel_data_path": data_path,
+        }
+    path = folder / "inventory.json"
+    path.write_text(json.dumps({"all": {"hosts": inventory}}))
+    play = ["ansible-playbook", "-i", str(path), str(HERE / "render.yml")]
+    done = subprocess.run(play, cwd=PROJECT, text=True, capture_output=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for host in HOSTS:
+        peer = other(host)
+        local = ipsec.Local(host.identity, host.ula, PREFIX)
+        remote = ipsec.Remote(peer.identity, peer.ula, IPv4Address(peer.wan), peer.port)
+        tunnel = ipsec.outbound(local, remote, start="trap")
+        text = ipsec_swanctl.text({"to-peer": tunnel}, f"btmm-{ZONE}.pem", f"btmm-{ZONE}.pem")
+        etc = folder / host.label / "etc"
+        (etc / "swanctl" / "conf.d" / "to-peer.conf").write_text(text)
+        (etc / "strongswan.d" / "rehearsal.conf").write_text(CHARON)
+    nat = Template((PROJECT / "lab" / "router" / "nat.nft").read_text()).substitute(flags=" random")
+    (folder / "nat.nft").write_text(nat)
+    (folder / "watch.nft").write_text((HERE / "watch.nft").read_text())
