@@ -65,8 +65,8 @@ def test_a_file_is_written_as_the_user_where_that_is_allowed(sharing: Fleet) -> 
 def test_a_folder_for_others_stays_theirs(sharing: Fleet) -> None:
     click.ticket(sharing, "imac", "macbook")
     assert "NT_STATUS_ACCESS_DENIED" in refused(sharing, "imac", f"{SMB} //macbook.{ZONE}/private --command ls")
-    # It is said to be there, though.
-    listed = as_user(sharing, "imac", f"{SMB} --grepable --list macbook.{ZONE}")
+    # It is said to be there, though; smbclient fails afterwards, since it finds no workgroup by IPv6.
+    listed = as_user(sharing, "imac", f"{SMB} --grepable --list macbook.{ZONE} || true")
     assert {"Disk|docs|", "Disk|private|"} <= set(listed.splitlines()), listed
 
 
