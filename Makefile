@@ -38,7 +38,7 @@ lint: $(READY) ## ruff, mypy, yamllint, ansible-lint
 	ansible-lint --offline --strict
 
 unit: $(READY) ## unit tests
-	pytest tests/unit
+	pytest --numprocesses 2 tests/unit
 
 molecule: images ## each role's scenario, or one: make molecule ROLE=tunnel
 	for role in $(ROLE); do molecule test --scenario-name "$$role"; done

@@ -39,7 +39,7 @@ class Domain:
     """One owner's zones on this host, and the folder of the files that tell who may know them.
 
     `server_name` is this server's in the zone, which clients ask for (SNI) and its certificate bears. Zones that are
-    `public` are open to everybody. In the folder are keys.conf (as BIND has it), cert.pem, key.pem and ca.pem.
+    `public` are open to everybody. In the folder are keys.conf (as BIND has it), cert.pem, key.pem, ca.pem and crl.pem.
     """
 
     zone: Name
@@ -85,13 +85,15 @@ class Domain:
         Raises:
             ConfigError: one can't be read.
         """
-        certificate, key, authority = (self.directory / name for name in ("cert.pem", "key.pem", "ca.pem"))
+        certificate, key, authority, revoked = (self.directory / f"{name}.pem" for name in ("cert", "key", "ca", "crl"))
         try:
             # Nobody has to show a certificate: a host's key is as good, and its session takes a third less memory,
             # since OpenSSL keeps a client's certificate for as long as the session.
-            return server_context(certificate, key, authority, ALPN, everybody=True)
+            return server_context(certificate, key, authority, ALPN, everybody=True, revoked=revoked)
         except OSError as err:
-            raise ConfigError(f"certificate, key or CA in {self.directory} can't be read ({err}): {_FIX}") from err
+            raise ConfigError(
+                f"certificate, key, CA or revocation list in {self.directory} can't be read ({err}): {_FIX}"
+            ) from err
 
 
 @dataclass(frozen=True, slots=True)

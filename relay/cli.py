@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--zone", required=True, help="the owner's zone")
     parser.add_argument("--port", type=int, default=4501, help="TCP; UDP of this number and the next (%(default)s)")
     parser.add_argument("--ports", type=_range, default="40000-40999", metavar="A-B", help="UDP, two for each flow")
-    parser.add_argument("--credentials", type=Path, required=True, help="folder of cert.pem, key.pem and ca.pem")
+    parser.add_argument("--credentials", type=Path, required=True, help="folder of cert, key, ca and crl.pem")
     parser.add_argument("--hosts", type=int, default=Limits.hosts, help="most hosts at the same time (%(default)s)")
     parser.add_argument("--flows", type=int, default=Limits.flows_per_host, help="most of one host (%(default)s)")
     parser.add_argument("--bytes", type=int, default=Limits.bytes_per_s, help="per second and flow, 0 for no limit")
@@ -48,7 +48,8 @@ async def _async_main(given: argparse.Namespace) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     zone = names.parse_zone(given.zone).to_text(omit_final_dot=True).lower()
     folder = given.credentials
-    context = server_context(folder / "cert.pem", folder / "key.pem", folder / "ca.pem", [PROTOCOL])
+    certificate, key, authority, revoked = (folder / f"{name}.pem" for name in ("cert", "key", "ca", "crl"))
+    context = server_context(certificate, key, authority, [PROTOCOL], revoked=revoked)
     relay = Relay(zone, given.port, given.ports, Limits(given.hosts, given.flows, given.bytes))
     watchdog = asyncio.create_task(sd_notify.async_watchdog())
     try:

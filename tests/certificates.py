@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 
-from ansible_collections.btmm.fleet.plugins.module_utils import x509
+from ansible_collections.btmm.fleet.plugins.module_utils import crl, x509
 from cryptography import x509 as cx509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,6 +23,7 @@ class Certificate:
     key: Path
     certificate: Path
     ca: Path
+    crl: Path
 
 
 def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
@@ -41,6 +42,10 @@ class Owner:
         self._ca, self._key = x509.make_ca(zone, PREFIX)
         self.ca = directory / f"{zone}.ca.pem"
         self.ca.write_text(x509.to_pem(self._ca))
+        self.crl = directory / f"{zone}.crl.pem"
+        self._revoked: list[crl.Revoked] = []
+        self._list: cx509.CertificateRevocationList | None = None
+        self._sign_list()
 
     def server(self, label: str = "zone") -> Certificate:
         """Issue a zone host's certificate."""
@@ -54,22 +59,22 @@ class Owner:
         """Issue the certificate of a host's KDC."""
         return self._issue(label, x509.Profile(f"{label}.{self.zone}", realm=realm))
 
-    def revocation_list(self, *revoked_der: bytes) -> str:
-        """Return the CA's revocation list, PEM."""
-        now = datetime.now(UTC)
-        builder = cx509.CertificateRevocationListBuilder().issuer_name(self._ca.subject)
-        builder = builder.last_update(now - timedelta(minutes=1)).next_update(now + timedelta(days=1))
-        for der in revoked_der:
-            serial = cx509.load_der_x509_certificate(der).serial_number
-            entry = cx509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build()
-            builder = builder.add_revoked_certificate(entry)
-        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+    def revoke(self, holder: Certificate) -> None:
+        """Put a certificate on the list, and sign it anew."""
+        certificate = cx509.load_pem_x509_certificate(holder.certificate.read_bytes())
+        at, end = datetime.now(UTC).isoformat(timespec="seconds"), certificate.not_valid_after_utc.isoformat()
+        self._revoked.append(crl.Revoked(x509.serial(certificate), "", "", "", "key_compromise", at, end))
+        self._sign_list()
+
+    def _sign_list(self) -> None:
+        self._list = crl.make(self._revoked, self._ca, self._key, self._list)
+        self.crl.write_text(crl.to_pem(self._list))
 
     def _issue(self, label: str, profile: x509.Profile) -> Certificate:
         key = ec.generate_private_key(ec.SECP256R1())
         request = cx509.CertificateSigningRequestBuilder(cx509.Name([])).sign(key, hashes.SHA256())
         place = self.directory / f"{label}.{self.zone}"
-        files = Certificate(place.with_suffix(".key"), place.with_suffix(".crt"), self.ca)
+        files = Certificate(place.with_suffix(".key"), place.with_suffix(".crt"), self.ca, self.crl)
         files.key.write_bytes(private_pem(key))
         files.certificate.write_text(x509.to_pem(x509.issue(request, profile, self._ca, self._key)))
         return files

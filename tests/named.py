@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -195,13 +196,19 @@ def serving(
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody has now, neither for TCP nor for UDP."""
+    """Return a port of loopback that nobody has now, neither for TCP nor for UDP.
+
+    Below those that the kernel gives to connections (ip_local_port_range), of which one could take it in between.
+    """
     while True:
-        with socket.create_server((ADDRESS, 0)) as free, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
-            port: int = free.getsockname()[1]
-            with contextlib.suppress(OSError):
-                datagrams.bind((ADDRESS, port))
-                return port
+        port = random.randrange(15_000, 32_000)  # noqa: S311 - no secret
+        with (
+            contextlib.suppress(OSError),
+            socket.create_server((ADDRESS, port)),
+            socket.socket(type=socket.SOCK_DGRAM) as datagrams,
+        ):
+            datagrams.bind((ADDRESS, port))
+            return port
 
 
 def version() -> str:

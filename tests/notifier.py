@@ -117,7 +117,12 @@ def _configure(
     credentials, etc = directory / "credentials", directory / "etc"
     for each in (credentials, etc, directory / "run"):
         each.mkdir()
-    for target, source in (("cert.pem", server.certificate), ("key.pem", server.key), ("ca.pem", server.ca)):
+    for target, source in (
+        ("cert.pem", server.certificate),
+        ("key.pem", server.key),
+        ("ca.pem", server.ca),
+        ("crl.pem", server.crl),
+    ):
         (credentials / target).symlink_to(source)
     keys = [named.key.name, *(names.tsig_key_name(label, ZONE) for label in hosts)]
     (credentials / "keys.conf").write_text("".join(bind.key_conf(key, SECRET) for key in keys))

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
@@ -116,6 +116,16 @@ def attempts(charon: vici.Session, end: str) -> list[int]:
     ]
 
 
+def identities(charon: vici.Session, end: str) -> list[tuple[int, str]]:
+    """Return number and peer's name of every IKE SA, whoever called, with a peer whose name ends so."""
+    found = [
+        (int(sa["uniqueid"]), sa.get("remote-id", b"").decode(errors="replace"))
+        for entry in list(charon.list_sas())
+        for sa in entry.values()
+    ]
+    return [(number, identity) for number, identity in found if identity.endswith(end)]
+
+
 def forget(charon: vici.Session, number: int) -> None:
     """Drop an IKE SA without waiting for the other end, which is told if it still hears us (`timeout` -1)."""
     with contextlib.suppress(_command_error()):
@@ -149,6 +159,7 @@ def connection(config: Config, name: str, peer: Peer, at: Endpoint) -> dict[str,
     try:
         local = ipsec.Local(config.host_name.to_text(omit_final_dot=True), config.host.ula, config.prefix)
         tunnel = ipsec.outbound(local, ipsec.Remote(peer.identity, peer.ula, at.address, at.port))
+        tunnel = replace(tunnel, revocation="strict")
     except ipsec.InvalidTunnel as err:
         raise TunnelError(str(err)) from err
     return ipsec_swanctl.connection(name, tunnel, certificate, authority)

@@ -40,6 +40,8 @@ def _parsed(arguments: list[str]) -> argparse.Namespace:
     watch.add_argument("--zone", required=True, help="the owner's zone")
     commands.add_parser("sleep", help="leave the zone before this host sleeps; systemd calls it")
     commands.add_parser("resume", help="come back after that")
+    revoked = commands.add_parser("revoked", help="take up the owner's list of revoked certificates; systemd calls it")
+    revoked.add_argument("--zone", required=True, help="the owner's zone")
     for name, description in _COMMANDS.items():
         command = commands.add_parser(name, help=description)
         command.add_argument("--zone", help="the owner's zone; default all of this host")
@@ -57,6 +59,8 @@ def _run(given: argparse.Namespace) -> int:
         return _watch(_folder(given.zone))
     if given.command in {"sleep", "resume"}:
         return _suspend(asleep=given.command == "sleep")
+    if given.command == "revoked":
+        return _take_list(_folder(given.zone))
     zones = [_folder(given.zone)] if given.zone else places.zones()
     if not zones:
         print(f"{host()}: it belongs to no zone: run the watcher role for it", file=sys.stderr)
@@ -85,6 +89,27 @@ def _watch(zone: str) -> int:
         import socket  # noqa: PLC0415
 
         print(f"{socket.gethostname()}: {err}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _take_list(zone: str) -> int:
+    from . import places, revoked  # noqa: PLC0415
+    from .commands.shared import host  # noqa: PLC0415
+    from .errors import WatcherError  # noqa: PLC0415
+
+    file, own = f"btmm-{zone}.pem", places.of_zone(zone)
+    lists = revoked.Lists(
+        installed=places.REVOKED_ROOT / file,
+        received=own.state / places.LIST_FILE,
+        copies=(own.config / "kdc" / "crl.pem",),
+        authority=places.SWANCTL_ROOT / "x509ca" / file,
+    )
+    try:
+        for line in revoked.take(lists, zone):
+            print(line)
+    except WatcherError as err:
+        print(f"{host()}: {err}", file=sys.stderr)
         return 1
     return 0
 

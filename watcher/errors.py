@@ -16,6 +16,10 @@ class AlreadyRunningError(WatcherError):
     """Another daemon has this host; two would withdraw what the other publishes."""
 
 
+class ListError(WatcherError):
+    """The owner's list of revoked certificates can't be taken up."""
+
+
 class PortMapError(WatcherError):
     """No outer address and port can be had from the gateway.
 

@@ -15,7 +15,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateErr
 from .errors import WatcherError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from collections.abc import Set as AbstractSet
 
     from dns.name import Name
@@ -97,11 +97,23 @@ class PollingFollower:
 
 
 class Following:
-    """Has a follower watch the peers that there are tunnels to, and tells of those that are elsewhere now."""
+    """Has a follower watch the peers that there are tunnels to, and tells of those that are elsewhere now.
 
-    def __init__(self, locator: Locator, moved: Callable[[str], None]) -> None:
+    Args:
+        locator: finds where peers are.
+        moved: called with the label of one that is elsewhere now.
+        others: RRsets that are watched always, each with what is called when it is another one now.
+    """
+
+    def __init__(
+        self,
+        locator: Locator,
+        moved: Callable[[str], None],
+        others: Mapping[RRsetName, Callable[[], None]] | None = None,
+    ) -> None:
         self._locator = locator
         self._moved = moved
+        self._others = dict(others or {})
         self._follower: Follower | None = None
         self._labels: frozenset[str] = frozenset()
         self._beside: AbstractSet[RRsetName] = frozenset()
@@ -135,6 +147,8 @@ class Following:
 
     def changed(self, name: Name, rdtype: RdataType) -> None:
         """An RRset is another one now."""
+        if (name, rdtype) in self._others:
+            self._others[(name, rdtype)]()
         for label in self._labels:
             located = self._locator.known(label)
             if located is not None and (name, rdtype) in located.sets:
@@ -155,7 +169,7 @@ class Following:
             await self._async_follow()
 
     async def _async_follow(self) -> None:
-        sets: set[RRsetName] = set(self._beside)
+        sets = {*self._others, *self._beside}
         for label in self._labels:
             located = self._locator.known(label)
             if located is None:

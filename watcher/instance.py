@@ -18,9 +18,10 @@ from .faults import Faults
 from .follow import Following, PollingFollower
 from .last_known import LastKnown
 from .link import Link
+from .list_follow import ListFollow
 from .magic import Magic
 from .peers import Locator, Vantage
-from .places import REVOKED_FILE
+from .places import LIST_FILE, REVOKED_ROOT
 from .presence import Presence
 from .push_follow import PushFollower
 from .realm_files import RealmFiles
@@ -66,12 +67,13 @@ class Instance:
         )
         self._tunnels = Tunnels(config, self._locator, self._peers_changed, self._rendezvous)
         self._stub = Stub(Magic(config, self._asker, self._locator, self._tunnels).async_answer)
-        self._following = Following(self._locator, self._tunnels.peer_moved)
+        self._list = ListFollow(config, self._client, places.state / LIST_FILE)
+        self._following = Following(self._locator, self._tunnels.peer_moved, {self._list.set: self._list.look})
         self._realms = Realms(
             config,
             self._client,
             RealmFiles(config),
-            places.config / REVOKED_FILE,
+            REVOKED_ROOT / config.ca.name,
             self._following.beside,
             lambda known, refused: self._status.set(realms=known, realms_refused=refused),
         )
@@ -121,6 +123,7 @@ class Instance:
         except LinkError as err:
             self._faults.tell("names", err)
         self._asker.start()
+        self._list.look()
         await self._following.async_use(self._follower())
         self._tunnels.start()
         if self._config.host.realm is not None:  # the role lkdc was here: a host without is no client either
@@ -140,12 +143,16 @@ class Instance:
                 self._client,
                 self._zone_changed,
                 polling,
-                lambda method: self._status.set(follow=method),
+                self._follows_by,
             )
         except PushError as err:
             _LOGGER.warning("changes are not pushed: %s", err)
             return polling
         return self._push
+
+    def _follows_by(self, method: str) -> None:
+        self._status.set(follow=method)
+        self._list.look()  # what is told at first of a new session is no change
 
     async def async_stop(self) -> None:
         """Stop everything, leaving zone, mapping and tunnels as they are."""
@@ -158,6 +165,7 @@ class Instance:
         self._presence.close()
         self._tunnels.stop()
         self._demand.stop()
+        self._list.stop()
         await self._realms.async_stop()
         await self._following.async_stop()
         await self._rendezvous.async_stop()
@@ -263,9 +271,9 @@ class Instance:
     async def _async_list(self) -> None:
         while self._unlisted:  # again, when something changed while charon was asked
             self._unlisted = False
-            self._list(await self._tunnels.async_list())
+            self._tell(await self._tunnels.async_list())
 
-    def _list(self, tunnels: list[Tunnel]) -> None:
+    def _tell(self, tunnels: list[Tunnel]) -> None:
         labels = (self._locator.label_of(tunnel.identity) for tunnel in tunnels)
         peers = frozenset(label for label in labels if label)
         self._following.tunnels(peers)

@@ -12,10 +12,13 @@ STATE_ROOT = Path("/var/lib/btmm")
 
 MAIN_FILE = "watcher.json"
 KDC_FOLDER = "kdc"
-REVOKED_FILE = "crl.pem"
 STATUS_FILE = "status.json"
 LOCK_FILE = "lock"
 METRICS_FILE = "metrics.prom"
+LIST_FILE = "crl.pem"  # the owner's list of revoked certificates, as the zone has it
+
+SWANCTL_ROOT = Path("/etc/swanctl")
+REVOKED_ROOT = SWANCTL_ROOT / "x509crl"  # as charon judges by it
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Call a peer as the watcher would, by swanctl; fails when the peer does not let us in.
 
-call-peer.py OWN-ID PEER-ID OUTER-ADDRESS OWN-ULA PEER-ULA
+call-peer.py OWN-ID PEER-ID OUTER-ADDRESS OWN-NETWORK PEER-ULA [CERTIFICATE]
 """
 
 import subprocess
@@ -28,7 +28,7 @@ connections {{
     }}
     children {{
       rehearsal {{
-        local_ts = {own}/128
+        local_ts = {own}
         remote_ts = {peer}/128
       }}
     }}
@@ -44,9 +44,9 @@ def swanctl(*arguments: str) -> int:
 
 def main() -> int:
     """Load the connection, call, forget the connection."""
-    own_id, peer_id, outer, own, peer = sys.argv[1:]
+    own_id, peer_id, outer, own, peer, *given = sys.argv[1:]
     path = Path("/etc/swanctl/conf.d/rehearsal.conf")
-    certificate = f"btmm-{own_id.partition('.')[2]}.pem"
+    certificate = given[0] if given else f"btmm-{own_id.partition('.')[2]}.pem"
     path.write_text(
         CONNECTION.format(certificate=certificate, own_id=own_id, peer_id=peer_id, outer=outer, own=own, peer=peer)
     )

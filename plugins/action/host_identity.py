@@ -17,6 +17,7 @@ HOST_OPTIONS: dict[str, dict[str, Any]] = {
     "key_path": {"type": "path", "required": True},
     "certificate_path": {"type": "path", "required": True},
     "ca_path": {"type": "path", "required": True},
+    "crl_path": {"type": "path"},
     "owner": {"type": "str", "default": "root"},
     "group": {"type": "str", "default": "root"},
     "mode": {"type": "str", "default": "0600"},

@@ -46,6 +46,7 @@ class ActionModule(FleetAction):
             "prefix": str(store.prefix),
             "ca_certificate": store.ca_certificate_pem,
             "ca_fingerprint": fingerprint(store.ca),
+            "crl": store.revocations.pem(),
         }
         if changed:
             note = " (a stand-in: the real one is drawn when it is made)" if self.checking else ""

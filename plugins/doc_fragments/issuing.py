@@ -24,4 +24,5 @@ options:
     default: false
   certificate: {description: Set by the action plugin; the signed certificate., type: str}
   ca_certificate: {description: Set by the action plugin; the owner CA., type: str}
+  crl: {description: Set by the action plugin; the owner CA's revocation list., type: str}
 """

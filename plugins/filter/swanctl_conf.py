@@ -14,8 +14,8 @@ options:
   _input:
     description:
       - Options C(name), C(identity), C(ula), C(prefix), C(certificate) and C(authority) of that module, and any of
-        C(port), C(peers), C(ike_proposals), C(esp_proposals), C(dpd_delay) and C(idle). Empty proposals are those of
-        the collection.
+        C(port), C(peers), C(ike_proposals), C(esp_proposals), C(revocation), C(dpd_delay) and C(idle).
+        Empty proposals are those of the collection.
     type: dict
     required: true
 author:

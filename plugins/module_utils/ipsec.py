@@ -21,6 +21,10 @@ CALLER_DPD_S = 30  # silence after which a peer is asked whether it lives, by wh
 ANSWERER_DPD_S = 120  # and by who was called: longer, since a host that moves calls again by itself
 START = ("none", "trap", "start")  # when charon makes a tunnel by itself: never, for the first packet, at once
 
+# What the list of revoked certificates does: all three refuse who is on it; without a list in force "ifuri" refuses who
+# says where to get one, and "strict" everybody. The first is strongSwan's default.
+REVOCATION = ("relaxed", "ifuri", "strict")
+
 HEADING = "# Written by Ansible (btmm.fleet)."
 _MAX_PORT = 65535
 
@@ -140,7 +144,7 @@ class Tunnel:
     """A tunnel to one peer, or, without `remote`, the one by which every host with a certificate of the owner comes in.
 
     `dpd_s`, `idle_s`: seconds; 0 never asks, never closes. `unique`: charon's word on other tunnels to the same peer.
-    `start`: one of `START`.
+    `start`: one of `START`; `revocation`: one of `REVOCATION`.
     """
 
     local: Local
@@ -151,6 +155,7 @@ class Tunnel:
     idle_s: int = IDLE_S
     unique: str | None = None
     start: str = "none"
+    revocation: str = REVOCATION[0]
 
     @property
     def outer(self) -> Outer:

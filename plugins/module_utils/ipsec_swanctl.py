@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, TypeVar
 
+from . import ipsec
 from .ipsec import HEADING, InvalidTunnel
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def connection(name: str, tunnel: Tunnel, certificate: Credential, authority: Cr
     """
     local, remote, outer = tunnel.local, tunnel.remote, tunnel.outer
     peer: dict[str, Value] = {"auth": "pubkey", "cacerts": [authority]}
+    if tunnel.revocation != ipsec.REVOCATION[0]:
+        peer["revocation"] = tunnel.revocation
     if remote is not None:
         peer["id"] = remote.identity
     found: dict[str, Value] = {

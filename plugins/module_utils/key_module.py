@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .keyfiles import KeyFiles
 
 # What an action plugin adds when it has signed something.
-GIVEN = {"certificate": {"type": "str"}, "ca_certificate": {"type": "str"}}
+GIVEN = {"certificate": {"type": "str"}, "ca_certificate": {"type": "str"}, "crl": {"type": "str"}}
 NEW_KEY = "private key (ECDSA P-256), made on this host\n"
 
 
@@ -26,15 +26,16 @@ def diff_of(path: Path | str, before: str, after: str) -> dict[str, str]:
 
 
 def install_given(module: AnsibleModule, files: KeyFiles) -> bool:
-    """Install the certificates that were given; return whether one was (or would be) written.
+    """Install the certificates and the list that were given; return whether one was (or would be) written.
 
     Raises:
         KeyFileError: a file cannot be written.
     """
     changed = False
-    for path, option in ((files.ca, "ca_certificate"), (files.certificate, "certificate")):
+    # The list before the certificate: who sees the new certificate has all that is needed to judge others.
+    for path, option in ((files.ca, "ca_certificate"), (files.crl, "crl"), (files.certificate, "certificate")):
         content = module.params[option]
-        if content and content != read(path):
+        if path and content and content != read(path):
             changed = True
             if not module.check_mode:
                 files.install(path, content)
@@ -69,7 +70,9 @@ def remove(module: AnsibleModule, paths: Iterable[Path]) -> list[dict[str, str]]
 
 
 def shown(files: KeyFiles) -> dict[str, str]:
-    """Return what the action plugin judges: the request ('' without a key), and both certificates as they are.
+    """Return what the action plugin judges: the request ('' without a key), certificates and list as they are.
+
+    ``crl`` is missing where no list is wanted.
 
     Raises:
         KeyFileError: the key is unusable.
@@ -78,4 +81,5 @@ def shown(files: KeyFiles) -> dict[str, str]:
         "request": files.request() if files.key.exists() else "",
         "certificate": read(files.certificate),
         "ca_certificate": read(files.ca),
+        **({"crl": read(files.crl)} if files.crl else {}),
     }

@@ -22,7 +22,7 @@ class KeyFileError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class KeyFiles:
-    """Where one identity's files are, and who may read the key."""
+    """Where one identity's files are, and who may read the key. ``crl``: the list of what the CA revoked, if wanted."""
 
     key: Path
     certificate: Path
@@ -30,10 +30,12 @@ class KeyFiles:
     owner: str
     group: str
     key_mode: int
+    crl: Path | None = None
 
     def modes(self) -> dict[Path, int]:
         """Return every file with the mode it shall have."""
-        return {self.key: self.key_mode, self.certificate: PUBLIC_MODE, self.ca: PUBLIC_MODE}
+        modes = {self.key: self.key_mode, self.certificate: PUBLIC_MODE, self.ca: PUBLIC_MODE}
+        return {**modes, self.crl: PUBLIC_MODE} if self.crl else modes
 
     def make_key(self) -> None:
         """Make an ECDSA P-256 key: it is in a private file from its first moment on disk.
@@ -58,7 +60,7 @@ class KeyFiles:
             ) from None
 
     def install(self, path: Path, content: str) -> None:
-        """Write one of the two certificates.
+        """Write a certificate, or the list.
 
         Raises:
             KeyFileError: the file cannot be written.

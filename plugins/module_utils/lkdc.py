@@ -59,6 +59,8 @@ _CONF = """\
         disable_pac = true
         pkinit_identity = FILE:{directory}/kdc.pem,{directory}/key.pem
         pkinit_anchors = FILE:{directory}/ca.pem
+        pkinit_revoke = FILE:{directory}/crl.pem
+        pkinit_require_crl_checking = true
     }}
 
 # No login is written down: a KDC that only reads its database needs no right to write it.
@@ -127,8 +129,9 @@ class Kdc:
 
     @property
     def files(self) -> KeyFiles:
-        """Key, KDC certificate and owner CA."""
-        return KeyFiles(self.key, self.directory / "kdc.pem", self.directory / "ca.pem", "root", "root", 0o600)
+        """Key, KDC certificate, owner CA, and what that revoked."""
+        kdc, ca, crl = (self.directory / name for name in ("kdc.pem", "ca.pem", "crl.pem"))
+        return KeyFiles(self.key, kdc, ca, "root", "root", 0o600, crl)
 
     def realm(self) -> str | None:
         """Return the realm; None when there is no anchor yet.

@@ -23,6 +23,7 @@ _LDH = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 # RFC 6335 section 5.1: 1 to 15 letters, digits and single inner hyphens, at least one letter.
 _SERVICE = re.compile(r"(?=.*[a-z])(?!.*--)[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?")
 _MAX_LABEL = 63
+CRL_LABEL = "_crl"
 _MAX_NAME = 255
 
 
@@ -179,6 +180,11 @@ def autotunnel_target(ula: IPv6Address, zone: dns.name.Name, kind: str = "") -> 
 def lease_name(label: str, zone: dns.name.Name) -> dns.name.Name:
     """Return `_lease.H.Z`, where the host leaves the trace of its lease; the name is this project's invention."""
     return _below(host_name(label, zone), b"_lease")
+
+
+def crl_name(zone: dns.name.Name) -> dns.name.Name:
+    """Return `_crl.Z`, where the owner's list of revoked certificates is; the name is this project's invention."""
+    return _below(zone, CRL_LABEL.encode())
 
 
 def kerberos_name(label: str, zone: dns.name.Name) -> dns.name.Name:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from . import sealed, x509
 from .owner_files import OwnerError, OwnerFiles, ZoneState, owner_errors
-from .registry import Enrolment, Registry, key_fingerprint
+from .owner_revocations import Revocations, of_enrolment
+from .registry import Enrolment, Issued, Registry, key_fingerprint
 from .ula import host_address, stand_in_prefix
 
 if TYPE_CHECKING:
@@ -31,14 +32,6 @@ if TYPE_CHECKING:
 MIN_PASSPHRASE = 8
 
 __all__ = ["Issued", "OwnerError", "OwnerStore"]
-
-
-@dataclass(frozen=True, slots=True)
-class Issued:
-    """A signed certificate (PEM) and the enrolment it was recorded as."""
-
-    certificate: str
-    enrolment: Enrolment
 
 
 class OwnerStore:
@@ -125,11 +118,7 @@ class OwnerStore:
             return list(self._registry.all())
 
     def enrolment(self, label: str, role: str = "host") -> Enrolment | None:
-        """Return what was issued for ``label``.
-
-        Raises:
-            OwnerError: the record is damaged.
-        """
+        """Return what was issued for ``label``; OwnerError when the record is damaged."""
         with owner_errors():
             return self._registry.get(label, role)
 
@@ -151,8 +140,10 @@ class OwnerStore:
         Raises:
             OwnerError: with both names and the fix.
         """
+        key = key_fingerprint(key_der)
+        self.revocations.refuse(key)
         with owner_errors():
-            self._registry.check(label, role, host, key_fingerprint(key_der))
+            self._registry.check(label, role, host, key)
 
     def sign(self, request_pem: str, profile: x509.AnyProfile, *, label: str, host: str) -> Issued:
         """Sign and record a certificate for the key of a request; names come from ``profile`` only.
@@ -169,6 +160,7 @@ class OwnerStore:
         with owner_errors():
             request = x509.load_request(request_pem, rsa=profile.rsa_keys)
         key_der = x509.spki(request)
+        self.revocations.refuse(key_fingerprint(key_der))
         ula = None
         if isinstance(profile, x509.Profile) and profile.ula:
             ula = self.address(key_der)
@@ -249,8 +241,8 @@ class OwnerStore:
             self.unlock()
         return True
 
-    def forget(self, label: str) -> bool:
-        """Remove a host: raise the generation of its TSIG key, keep what was issued in ``removed/``.
+    def forget(self, label: str, reason: str = "cessation_of_operation") -> bool:
+        """Remove a host: its certificates are revoked, its TSIG key dies, what was issued is kept in ``removed/``.
 
         Returns whether anything was (or would be) removed.
 
@@ -261,13 +253,21 @@ class OwnerStore:
             return False
         if self._planning:
             return True
+        with owner_errors():
+            held = [self._registry.get(label, role) for role in self._registry.roles_of(label)]
+        self.revocations.add(each for found in held if found for each in of_enrolment(found, reason))
         with self._files.locked():
             state = self._files.read_state().raised(label)
-            # The old key dies first: a crash between the two leaves a record to remove, never a key that still signs.
+            # Certificate and key die first: a crash in between leaves a record to remove, never a key that still signs.
             self._files.write_state(state)
             self._registry.retire(label, self.directory / "removed", state.generations[label])
         self._state = state
         return True
+
+    @property
+    def revocations(self) -> Revocations:
+        """What was revoked, and the list that says so; OwnerError when there is no store."""
+        return Revocations(self._files, self.ca, lambda: self._ca_key, self._planning)
 
     @cached_property
     def _state(self) -> ZoneState:

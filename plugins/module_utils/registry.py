@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from .atomic import write_atomic
 
@@ -29,6 +30,15 @@ class Conflict(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Former:
+    """A certificate that another one took the place of, and that counts until it ends or is revoked."""
+
+    serial: str
+    key: str
+    not_after: str
+
+
+@dataclass(frozen=True, slots=True)
 class Enrolment:
     """One issued certificate.
 
@@ -44,6 +54,26 @@ class Enrolment:
     ula: str | None
     serial: str
     not_after: str
+    former: tuple[Former, ...] = ()
+
+    def certificates(self) -> tuple[Former, ...]:
+        """Return all that were issued under this name and may not have ended yet, the present one last."""
+        return (*self.former, Former(self.serial, self.key, self.not_after))
+
+    def after(self, before: Enrolment | None) -> Enrolment:
+        """Return this enrolment with what it takes the place of, as far as that has not ended."""
+        now = datetime.now(UTC)
+        others = before.certificates() if before else ()
+        held = (each for each in others if each.serial != self.serial and datetime.fromisoformat(each.not_after) > now)
+        return replace(self, former=tuple(held))
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A signed certificate (PEM) and the enrolment it was recorded as."""
+
+    certificate: str
+    enrolment: Enrolment
 
 
 class Registry:
@@ -73,7 +103,8 @@ class Registry:
             yield _parse(path)
 
     def put(self, enrolment: Enrolment) -> None:
-        """Store ``enrolment`` in the place of a former one."""
+        """Store ``enrolment`` in the place of a former one, whose certificates it remembers."""
+        enrolment = enrolment.after(self.get(enrolment.label, enrolment.role))
         text = json.dumps(asdict(enrolment), indent=1, ensure_ascii=False) + "\n"
         write_atomic(self._path(enrolment.label, enrolment.role), text.encode())
 
@@ -131,11 +162,18 @@ def key_fingerprint(key_der: bytes) -> str:
 def _parse(path: Path) -> Enrolment:
     try:
         given = json.loads(path.read_bytes())
-        values = {field.name: given[field.name] for field in fields(Enrolment)}
-        if not all(isinstance(value, str) or (value is None and name == "ula") for name, value in values.items()):
-            raise TypeError("a field is not text")
-        return Enrolment(**values)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        former = tuple(Former(**_texts(each, Former)) for each in given.get("former", []))
+        for each in former:
+            datetime.fromisoformat(each.not_after)
+        return Enrolment(**_texts(given, Enrolment), former=former)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DamagedRecord(
             f"{path} is damaged ({error}); restore it from a backup, or delete it and run again"
         ) from None
+
+
+def _texts(given: dict[str, Any], kind: type[Enrolment | Former]) -> dict[str, Any]:
+    values = {field.name: given[field.name] for field in fields(kind) if field.name != "former"}
+    if not all(isinstance(value, str) or (value is None and name == "ula") for name, value in values.items()):
+        raise TypeError("a field is not text")
+    return values

@@ -12,7 +12,13 @@ if TYPE_CHECKING:
 
 
 def server_context(
-    certificate: Path, key: Path, authority: Path, protocols: Sequence[str], *, everybody: bool = False
+    certificate: Path,
+    key: Path,
+    authority: Path,
+    protocols: Sequence[str],
+    *,
+    everybody: bool = False,
+    revoked: Path | None = None,
 ) -> ssl.SSLContext:
     """Return a context that takes hosts with certificates of the owner CA, over TLS 1.3.
 
@@ -22,6 +28,7 @@ def server_context(
         authority: the owner CA.
         protocols: what ALPN may choose.
         everybody: take clients without a certificate, too.
+        revoked: the owner CA's list of revoked certificates; who is on it is refused.
 
     Raises:
         OSError: a file can't be read, or is none of ours (`ssl.SSLError`).
@@ -30,6 +37,9 @@ def server_context(
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.verify_mode = ssl.CERT_OPTIONAL if everybody else ssl.CERT_REQUIRED
     context.set_alpn_protocols(list(protocols))
+    if revoked is not None:
+        context.load_verify_locations(cafile=str(revoked))
+        context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
     # A resumed session would not show whether the certificate is still taken.
     context.num_tickets = 0
     context.load_cert_chain(certificate, key)

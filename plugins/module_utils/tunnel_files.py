@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -61,6 +61,8 @@ def for_strongswan(options: Options) -> str:
         if section in tunnels:
             raise InvalidTunnel(f"{peer.identity} and another host would both be {section}: rename one of them")
         tunnels[section] = tunnel
+    judged = options.get("revocation", ipsec.REVOCATION[0])
+    tunnels = {section: replace(tunnel, revocation=judged) for section, tunnel in tunnels.items()}
     return ipsec_swanctl.text(tunnels, options["certificate"], options["authority"])
 
 

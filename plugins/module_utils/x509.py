@@ -106,7 +106,7 @@ def issue(
         .add_extension(_key_usage(ca=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(profile.purposes), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(request.public_key()), critical=False)
-        .add_extension(_authority(ca), critical=False)
+        .add_extension(authority_identifier(ca), critical=False)
     )
     if profile.alternative_names:
         builder = builder.add_extension(profile.alternative_names, critical=False)
@@ -246,7 +246,8 @@ def _alternative_names(certificate: x509.Certificate) -> x509.SubjectAlternative
         return None
 
 
-def _authority(ca: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+def authority_identifier(ca: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """Return what says of a certificate or a list that this CA signed it (RFC 5280 section 4.2.1.1)."""
     identifier = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
 

@@ -41,12 +41,15 @@ options:
     description: Where the owner CA's certificate goes.
     type: path
     required: true
+  crl_path:
+    description: Where the list of what the owner revoked goes (RFC 5280 section 5). Without it the host gets none.
+    type: path
   owner:
-    description: Owner of the three files.
+    description: Owner of the files.
     type: str
     default: root
   group:
-    description: Group of the three files.
+    description: Group of the files.
     type: str
     default: root
   mode:
@@ -54,7 +57,7 @@ options:
     type: str
     default: "0600"
   state:
-    description: V(absent) removes the three files. The owner's records are removed with M(btmm.fleet.owner_store).
+    description: V(absent) removes the files. The owner's records are removed with M(btmm.fleet.owner_store).
     type: str
     choices: [present, absent]
     default: present
@@ -148,7 +151,7 @@ def present(module: AnsibleModule, files: KeyFiles) -> dict[str, object]:
 
 
 def absent(module: AnsibleModule, files: KeyFiles) -> dict[str, object]:
-    """Remove the three files; their folders belong to other packages and stay."""
+    """Remove the files; their folders belong to other packages and stay."""
     diffs = remove(module, files.modes())
     return {"changed": bool(diffs), "diff": diffs}
 
@@ -160,6 +163,7 @@ def main() -> None:
             "key_path": {"type": "path", "required": True, "no_log": False},
             "certificate_path": {"type": "path", "required": True},
             "ca_path": {"type": "path", "required": True},
+            "crl_path": {"type": "path"},
             "owner": {"type": "str", "default": "root"},
             "group": {"type": "str", "default": "root"},
             "mode": {"type": "str", "default": "0600"},
@@ -173,7 +177,8 @@ def main() -> None:
         mode = int(module.params["mode"], 8)
     except ValueError:
         module.fail_json(msg=f"mode '{module.params['mode']}' is not octal; write it as \"0600\"")
-    files = KeyFiles(key, certificate, ca, module.params["owner"], module.params["group"], mode)
+    crl = Path(module.params["crl_path"]) if module.params["crl_path"] else None
+    files = KeyFiles(key, certificate, ca, module.params["owner"], module.params["group"], mode, crl)
     try:
         module.exit_json(**(present if module.params["state"] == "present" else absent)(module, files))
     except KeyFileError as error:

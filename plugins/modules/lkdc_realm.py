@@ -14,14 +14,14 @@ description:
     SHA-1 over the anchor, so nobody has to hand out names. The anchor lives as long as the realm.
   - The KDC's own certificate is signed on the controller with the owner's CA, for the same key. It names C(LABEL.ZONE)
     and C(krbtgt/REALM@REALM), which is what a client of MIT krb5 checks. It is renewed as M(btmm.fleet.host_identity)
-    renews a host's; a KDC has to be restarted then.
+    renews a host's; a KDC has to be restarted then, as after each change of the list of what the owner revoked.
   - A host gets a certificate for the realm of its own anchor only.
   - Writes C(kdc.conf), and makes database and stash once. Nobody knows the master password.
   - Needs MIT krb5's C(kdb5_util) (Debian's C(krb5-kdc)).
 options:
   directory:
     description:
-      - Folder of C(anchor.pem), C(key.pem), C(kdc.pem), C(ca.pem) and C(kdc.conf). No colon in it, since
+      - Folder of C(anchor.pem), C(key.pem), C(kdc.pem), C(ca.pem), C(crl.pem) and C(kdc.conf). No colon in it, since
         C(KRB5_CONFIG) is a list.
     type: path
     required: true

@@ -88,6 +88,10 @@ ca_certificate:
   description: The owner CA, PEM.
   returned: state is present
   type: str
+crl:
+  description: The list of what the owner revoked (RFC 5280 section 5), PEM.
+  returned: state is present
+  type: str
 ca_fingerprint:
   description: SHA-256 over the DER certificate, hex.
   returned: state is present

@@ -78,6 +78,11 @@ options:
     description: Seconds of silence before a caller is asked whether it lives; 0 never asks.
     type: int
     default: 120
+  revocation:
+    description: For strongSwan, what to do without a list of what the CA revoked; V(strict) lets nobody in.
+    type: str
+    choices: [relaxed, ifuri, strict]
+    default: relaxed
   idle: {description: Seconds without traffic after which a caller's tunnel is closed., type: int, default: 600}
   weak:
     description: Accept settings that can be broken today, as V(back_to_my_mac) has. The module warns of them each time.
@@ -171,6 +176,7 @@ ARGUMENTS = {
     "system": {"type": "str", "choices": ["linux", "bsd"]},
     "peers": {"type": "list", "elements": "dict", "default": [], "options": PEER},
     **{name: {"type": "list", "elements": "str"} for name in ("ike_proposals", "esp_proposals")},
+    "revocation": {"type": "str", "choices": list(ipsec.REVOCATION), "default": ipsec.REVOCATION[0]},
     "dpd_delay": {"type": "int", "default": ipsec.ANSWERER_DPD_S},
     "idle": {"type": "int", "default": ipsec.IDLE_S},
     "weak": {"type": "bool", "default": False},

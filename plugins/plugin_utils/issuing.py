@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from ansible_collections.btmm.fleet.plugins.module_utils import x509
+from ansible_collections.btmm.fleet.plugins.module_utils import crl, x509
 from ansible_collections.btmm.fleet.plugins.module_utils.owner import OwnerError, OwnerStore
 from ansible_collections.btmm.fleet.plugins.plugin_utils.action import LABEL_OPTION, OWNER_OPTIONS, FleetAction
 
@@ -36,8 +36,8 @@ class Wanted(Generic[P]):
 class IssuingAction(FleetAction, Generic[P]):
     """An action whose module looks at the host first, and is run again only to install what was signed.
 
-    The module returns ``request`` ('' without a key), ``certificate``, and ``ca_certificate`` if it keeps that, too. It
-    takes the latter two.
+    The module returns ``request`` ('' without a key), ``certificate``, and, if it keeps them, ``ca_certificate`` and
+    ``crl``; it takes the latter three.
     """
 
     MODULE: ClassVar[str]
@@ -59,15 +59,18 @@ class IssuingAction(FleetAction, Generic[P]):
             self._conflicts(store, wanted.profile, found)
             changed = True
             diffs.append(self._planned_diff(found["certificate"], wanted.profile))
-        elif wanted.reason or found.get("ca_certificate", store.ca_certificate_pem) != store.ca_certificate_pem:
+        elif wanted.reason or self._ca_differs(store, found):
             if wanted.reason:
                 issued = store.sign(found["request"], wanted.profile, label=self.options["label"], host=self.host)
                 certificate = issued.certificate
-            done = self._on_host(certificate=certificate, ca_certificate=store.ca_certificate_pem)
+            given = {"crl": store.revocations.pem()} if "crl" in found else {}
+            done = self._on_host(certificate=certificate, ca_certificate=store.ca_certificate_pem, **given)
             if done.get("failed"):
                 return done
             changed = True
             diffs += self._diff(x509.describe(found["certificate"]), x509.describe(certificate))
+            if given:
+                diffs += self._diff(crl.describe(found["crl"]), crl.describe(given["crl"]))
         return {
             "changed": changed,
             "reason": wanted.reason or "",
@@ -105,9 +108,18 @@ class IssuingAction(FleetAction, Generic[P]):
             record = store.enrolment(self.options["label"], profile.role)
             if record is None or record.serial != self._facts(found["certificate"])["serial"]:
                 reason = "the owner has no record of it"
+            elif store.revocations.holds(record.serial):
+                reason = "it was revoked"
         if reason is None and self.options["renew"]:
             reason = "a new one is asked for"
         return Wanted(profile, reason)
+
+    @staticmethod
+    def _ca_differs(store: OwnerStore, found: Mapping[str, Any]) -> bool:
+        """Tell whether the host has another CA, or another list of what that revoked, than it should."""
+        if found.get("ca_certificate", store.ca_certificate_pem) != store.ca_certificate_pem:
+            return True
+        return "crl" in found and found["crl"] != store.revocations.pem()
 
     def _conflicts(self, store: OwnerStore, profile: P, found: dict[str, Any]) -> None:
         """In check mode nothing is signed, but a label or key of another host is told all the same."""

@@ -24,9 +24,10 @@ OFFERS = {
     "services_web_port": PORT,
     "services_web_users": "{{ [] if inventory_hostname == 'imac' else ['bob'] }}",
 }
+# Without configuration, in which ssh gets itself a ticket.
 SSH = (
-    "ssh -o GSSAPIAuthentication=yes -o PubkeyAuthentication=no -o PasswordAuthentication=no -o ConnectTimeout=20"
-    " -o UserKnownHostsFile=/dev/null -o GlobalKnownHostsFile=/dev/null"
+    "ssh -F /dev/null -o ConnectTimeout=20 -o GSSAPIAuthentication=yes -o PubkeyAuthentication=no"
+    " -o PasswordAuthentication=no -o UserKnownHostsFile=/dev/null -o GlobalKnownHostsFile=/dev/null"
 )
 # Nothing but the ticket, in both directions: no key of the client, and no known key of the server.
 BY_TICKET = f"{SSH} -o GSSAPIKeyExchange=yes -o StrictHostKeyChecking=yes"
@@ -34,11 +35,9 @@ ANYWAY = f"{SSH} -o GSSAPIKeyExchange=no -o StrictHostKeyChecking=no"
 CURL = "curl --silent --show-error --max-time 20 --write-out '\\n%{http_code}'"
 
 
-def enrolled(fleet: Fleet, *arguments: str, **variables: object) -> None:
+def enrolled(fleet: Fleet, **variables: object) -> None:
     """Run the playbook of enrolment on the two hosts, for what they offer."""
-    run = fleet.playbook(
-        "playbooks/enrol.yml", "--limit", ",".join(HOSTS), "--tags", "services", *arguments, variables=variables
-    )
+    run = fleet.playbook("playbooks/enrol.yml", "--limit", ",".join(HOSTS), "--tags", "services", variables=variables)
     assert run.code == 0, run.output
 
 
@@ -99,6 +98,12 @@ def test_a_ticket_logs_in_and_proves_the_server(tickets: Fleet, client: str, ser
     user, name, ways = said.splitlines()[-3:]
     assert (user, name) == (USER, server)
     assert (ways.split()[0], ways.split()[2]) == (proof.ula(tickets, client), proof.ula(tickets, server))
+
+
+def test_ssh_gets_its_ticket_itself(no_ticket: Fleet) -> None:
+    """After a login once, nothing is typed, and no host key is known or asked about."""
+    known = "-o StrictHostKeyChecking=yes -o UserKnownHostsFile=/dev/null -o GlobalKnownHostsFile=/dev/null"
+    assert as_user(no_ticket, "macbook", f"ssh {known} imac.{ZONE} whoami").endswith(USER)
 
 
 def test_a_ticket_of_one_user_is_none_of_another(tickets: Fleet) -> None:

@@ -188,7 +188,7 @@ def test_a_certificate_opens_its_own_zone_only(
     proof.drop_tunnels(fleet, "imac", "mini")
     fleet.send("mini", ROOT / "molecule" / "tunnel" / "call-peer.py", "/run/call-peer.py")
     own = fleet.on("mini", "btmm", "status").split()[2]
-    peer = [owners[wanted].shared, OUTER, own, owners[towards].ula()]
+    peer = [owners[wanted].shared, OUTER, f"{own}/128", owners[towards].ula()]
     call = ["python3", "/run/call-peer.py", f"mini.{bob.zone}", *peer]
     if answer is None:
         fleet.on("mini", *call)

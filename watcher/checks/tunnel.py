@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The guard, charon, the certificate, and each live tunnel with packets of 1280 octets."""
+"""The guard, charon, the certificate and what was revoked, and each live tunnel with packets of 1280 octets."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ansible_collections.btmm.fleet.plugins.module_utils.local_names import guard_table, inbound_connection
+
+from watcher.places import REVOKED_ROOT
 
 from . import Finding, run
 
@@ -33,6 +35,7 @@ def check(patient: Patient) -> Iterator[Finding]:
     """Look at what protects and carries the traffic."""
     yield _guard(patient)
     yield _certificate(patient)
+    yield _revocation(patient)
     yield _charon(patient)
     peers = patient.status.get("peers") or []
     for peer in peers:
@@ -68,6 +71,21 @@ def _certificate(patient: Patient) -> Finding:
     if days < 0:
         return Finding("certificate", f"{path} ended on {until:%Y-%m-%d}", fix)
     return Finding("certificate", f"{path} is valid for {days} days more", fix if days < _WARN_DAYS else "")
+
+
+def _revocation(patient: Patient) -> Finding:
+    authority, certificate = patient.config.ca, patient.config.certificate
+    path = REVOKED_ROOT / authority.name
+    command = ["openssl", "verify", "-crl_check", "-CRLfile", str(path), "-CAfile", str(authority), str(certificate)]
+    code, said = run(*command)
+    if not code:
+        return Finding("revocation", f"this host is not on the owner's list {path}")
+    if "certificate revoked" in said:
+        return Finding(
+            "revocation", "this host's certificate was revoked: no host lets it in", "enrol it again: it is told how"
+        )
+    fix = "run the identity role for this host"
+    return Finding("revocation", f"nobody is let in without the owner's list {path} ({said[-100:]})", fix)
 
 
 def _charon(patient: Patient) -> Finding:

@@ -33,7 +33,12 @@ def domain_of(owner: Owner, number: int, *labels: str) -> Domain:
     folder = owner.directory / f"credentials-{owner.zone}"
     folder.mkdir()
     server = owner.server()
-    for source, name in ((server.certificate, "cert.pem"), (server.key, "key.pem"), (server.ca, "ca.pem")):
+    for source, name in (
+        (server.certificate, "cert.pem"),
+        (server.key, "key.pem"),
+        (server.ca, "ca.pem"),
+        (server.crl, "crl.pem"),
+    ):
         shutil.copy(source, folder / name)
     reverse = dns.name.from_text(f"{number}.d.f.ip6.arpa.")
     domain = Domain(parse_zone(owner.zone), reverse, f"zone.{owner.zone}", folder)
@@ -98,6 +103,21 @@ async def test_a_host_opens_its_owners_zones_and_no_others(place: Place) -> None
             client = await clients.get()
             assert str(client) == f"imac.{name}.members.example"
             assert place.access.opens(client) == place.zones(name)
+
+
+async def test_a_revoked_certificate_is_refused_after_the_next_look(place: Place) -> None:
+    bob = place.owners["bob"]
+    good, revoked = bob.host("imac"), bob.host("old", 2)
+    async with serving(place.access) as (port, clients):
+        for own in (good, revoked):
+            await async_call(port, bob, own)
+            await clients.get()
+        bob.revoke(revoked)
+        shutil.copy(bob.crl, place.domains["bob"].directory / "crl.pem")
+        place.update()
+        await async_call(port, bob, good)
+        with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
+            await async_call(port, bob, revoked)
 
 
 async def test_who_shows_another_owners_certificate_is_not_let_in(place: Place) -> None:
@@ -194,7 +214,7 @@ def test_who_came_by_a_replaced_key_may_stay_until_that_one_goes(place: Place) -
     assert first == by_certificate  # so that its sessions are counted together
 
 
-@pytest.mark.parametrize("name", ["keys.conf", "cert.pem", "key.pem", "ca.pem"])
+@pytest.mark.parametrize("name", ["keys.conf", "cert.pem", "key.pem", "ca.pem", "crl.pem"])
 @pytest.mark.parametrize("content", [None, "nonsense\n", b"\xff\xfe"])
 def test_what_cannot_be_read_is_one_sentence_and_changes_nothing(
     place: Place, name: str, content: str | bytes | None

@@ -40,7 +40,12 @@ def write(directory: Path, port: int = 853, notify: int = 5453, **changes: Any) 
     if not (folder / "key.pem").exists():
         owner = Owner(directory)
         server = owner.server()
-        for source, name in ((server.certificate, "cert.pem"), (server.key, "key.pem"), (server.ca, "ca.pem")):
+        for source, name in (
+            (server.certificate, "cert.pem"),
+            (server.key, "key.pem"),
+            (server.ca, "ca.pem"),
+            (server.crl, "crl.pem"),
+        ):
             shutil.copy(source, folder / name)
         key = f'key "all.{ZONE}" {{ algorithm hmac-sha256; secret "{SECRET}"; }};\n'
         (folder / "keys.conf").write_text(key)
@@ -142,7 +147,7 @@ def running(tmp_path: Path, *program: str) -> Iterator[Running]:
     with serving(
         ZONE,
         REVERSE,
-        tls=Certificate(*(tmp_path / "credentials" / name for name in ("key.pem", "cert.pem", "ca.pem"))),
+        tls=Certificate(*(tmp_path / "credentials" / name for name in ("key.pem", "cert.pem", "ca.pem", "crl.pem"))),
         notify=notify,
     ) as named:
         write(tmp_path, named.tls_port, notify)

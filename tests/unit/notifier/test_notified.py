@@ -68,6 +68,7 @@ def test_one_that_is_signed() -> None:
         notify(key=dns.tsig.Key(KEY.name, "c2VjcmV0c2VjcmV0c2VjcmV0", "hmac-sha256")),
         notify(key=dns.tsig.Key("other.example.", KEY.secret, "hmac-sha256")),
     ],
+    ids=["empty", "header", "cut", "answer", "query", "no question", "type", "class", "secret", "key"],
 )
 def test_what_is_none(wire: bytes) -> None:
     with pytest.raises(BadNotifyError):

@@ -29,7 +29,7 @@ LOOPBACK = IPv4Address("127.0.0.1")
 
 def serving(owner: Owner) -> ssl.SSLContext:
     own = owner.server()
-    return server_context(own.certificate, own.key, owner.ca, [wire.PROTOCOL])
+    return server_context(own.certificate, own.key, owner.ca, [wire.PROTOCOL], revoked=owner.crl)
 
 
 def calling(owner: Owner, own: Certificate | None) -> ssl.SSLContext:
@@ -265,6 +265,17 @@ async def test_only_hosts_of_the_owner_come_in(site: Site, owner: Owner, tmp_pat
     assert await refused(site, calling(owner, None))
     assert await refused(site, calling(owner, owner.server()))
     assert await refused(site, calling(owner, Owner(tmp_path).host()))
+    await site.register("imac")
+
+
+async def test_a_revoked_host_is_refused_after_a_restart(site: Site, owner: Owner, ports: range) -> None:
+    revoked = owner.host("old", 2)
+    await (await site.connect(calling(owner, revoked))).hear_open()
+    owner.revoke(revoked)
+    await site.relay.async_stop()
+    site.relay = Relay(ZONE, ports[0], ports[2:], Limits())
+    await site.relay.async_start(serving(owner))
+    assert await refused(site, calling(owner, revoked))
     await site.register("imac")
 
 

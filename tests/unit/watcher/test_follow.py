@@ -19,9 +19,11 @@ from watcher.uplink import Uplink
 
 if TYPE_CHECKING:
     from dns.message import Message
+    from dns.name import Name
 
     from watcher.config import Config
 
+TARGET = dns.name.from_text("t.bob.members.example")
 ENDED = (dns.name.from_text("_autotunnel._udp.imac.bob.members.example"), dns.rdatatype.SRV)
 
 
@@ -68,6 +70,22 @@ async def test_a_peer_that_moves_is_told_once_with_its_new_place_known(config: C
     located = locator.known("imac")
     assert located is not None
     assert [str(endpoint) for endpoint in located.reach.direct] == ["203.0.113.102:4500"]
+    await following.async_stop()
+
+
+async def test_what_others_want_watched_is_watched_beside(config: Config) -> None:
+    zone = Zone()
+    told: list[Name] = []
+    vantage = Vantage(Uplink(IPv4Address("192.168.20.10"), None))
+    following = Following(Locator(config, zone, lambda: vantage), lambda _: None)
+    await following.async_use(PollingFollower(zone, lambda name, _: told.append(name), every_s=0.01))
+    following.beside(frozenset({(TARGET, dns.rdatatype.A)}))
+    await asyncio.sleep(0.05)
+    zone.address = "203.0.113.102"
+    async with asyncio.timeout(10):
+        while not told:  # noqa: ASYNC110 - a list is all there is
+            await asyncio.sleep(0.01)
+    assert told == [TARGET]
     await following.async_stop()
 
 

@@ -205,13 +205,11 @@ async def test_who_offers_nothing_is_found_by_a_tunnel(watched: Watched, owner: 
 
 
 def test_a_revoked_certificate_proves_nothing(owner: Owner, tmp_path: Path) -> None:
-    certificate = der(owner.kdc("imac", R1))
-    revoked = tmp_path / "crl.pem"
-    assert refusal(certificate, f"imac.{ZONE}", R1, str(owner.ca), str(revoked)) is None
-    revoked.write_text(owner.revocation_list())
-    assert refusal(certificate, f"imac.{ZONE}", R1, str(owner.ca), str(revoked)) is None
-    revoked.write_text(owner.revocation_list(certificate))
-    reason = refusal(certificate, f"imac.{ZONE}", R1, str(owner.ca), str(revoked))
+    kdc = owner.kdc("imac", R1)
+    for revoked in (tmp_path / "nowhere.pem", owner.crl):
+        assert refusal(der(kdc), f"imac.{ZONE}", R1, str(owner.ca), str(revoked)) is None
+    owner.revoke(kdc)
+    reason = refusal(der(kdc), f"imac.{ZONE}", R1, str(owner.ca), str(owner.crl))
     assert reason is not None
     assert "certificate revoked" in reason
 

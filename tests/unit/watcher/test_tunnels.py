@@ -178,7 +178,9 @@ async def test_what_charon_is_told(rig: Rig) -> None:
     assert connection["remote_port"] == "41500"
     assert connection["local_port"] == "4500"
     assert connection["local"]["id"] == "macbook.bob.members.example"
-    assert connection["remote"] == {"auth": "pubkey", "cacerts": [b"owner CA"], "id": "imac.bob.members.example"}
+    assert connection["remote"] == {
+        "auth": "pubkey", "cacerts": [b"owner CA"], "revocation": "strict", "id": "imac.bob.members.example",
+    }  # fmt: skip
     selectors = connection["children"][NAME]
     assert (selectors["local_ts"], selectors["remote_ts"]) == (["fd12:3456:789a::1/128"], ["fd12:3456:789a::2/128"])
 

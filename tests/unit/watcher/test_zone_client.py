@@ -13,7 +13,7 @@ import dns.message
 import dns.rcode
 import dns.update
 import pytest
-from ansible_collections.btmm.fleet.plugins.module_utils import update
+from ansible_collections.btmm.fleet.plugins.module_utils import lease, update
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -156,6 +156,15 @@ async def test_one_connection_serves_all_and_answers_may_cross(rig: Rig) -> None
     rig.server.mode = ""
     await rig.ask()
     assert rig.server.connections == 1
+
+
+async def test_an_update_is_not_bound_by_what_fits_a_datagram(rig: Rig) -> None:
+    """EDNS, which carries the lease, tells of 1,232 octets, and dnspython takes that for the limit of the question."""
+    message = dns.update.UpdateMessage("bob.members.example")
+    message.add("imac", 120, "TXT", " ".join(['"' + "x" * 250 + '"'] * 8))
+    lease.ask(message, lease.Lease(7200))
+    answer = await rig.client.async_exchange(message)
+    assert answer.rcode() == dns.rcode.NOERROR
 
 
 async def test_a_connection_that_the_server_closed_is_made_again(rig: Rig) -> None:

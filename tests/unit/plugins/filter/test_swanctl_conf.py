@@ -56,6 +56,7 @@ connections {
     remote {
       auth = pubkey
       cacerts = btmm-bob.example.pem
+      revocation = strict
     }
     children {
       btmm-in-bob_example {

@@ -92,6 +92,59 @@ def test_the_ca_can_name_only_its_zone_and_grant_only_its_prefix(tmp_path: Path)
     assert "RFC 3779" in verify(tmp_path, enrol(address="fd00::1").pem)
 
 
+def test_a_certificate_is_good_for_its_purpose_only(tmp_path: Path) -> None:
+    server = enrol(f"zone.{ZONE}", server=True).pem
+    key = ec.generate_private_key(ec.SECP256R1())
+    profile = x509.Profile(f"imac.{ZONE}", realm=REALM)
+    kdc = x509.to_pem(x509.issue(x509.load_request(request_for(key)), profile, CA, CA_KEY))
+    for pem in (server, kdc):
+        assert verify(tmp_path, pem, "-purpose", "sslserver") == "OK"
+        assert "unsuitable certificate purpose" in verify(tmp_path, pem, "-purpose", "sslclient")
+    # What charon and KDCs look for, and no certificate has both: 1.3.6.1.5.5.7.3.17 is IKE, 1.3.6.1.5.2.3.5 a KDC.
+    assert uses(IMAC.pem, kdc) == ["ipsec Internet Key Exchange", "Signing KDC Response"]
+
+
+def uses(*pems: str) -> list[str]:
+    """Return the last purpose of each certificate, as openssl calls it."""
+    command = ["openssl", "x509", "-noout", "-ext", "extendedKeyUsage"]
+    shown = [subprocess.run(command, input=pem, capture_output=True, text=True, check=True).stdout for pem in pems]
+    return [text.strip().rpartition(", ")[2] for text in shown]
+
+
+@pytest.mark.parametrize(
+    ("signer", "why"),
+    [("host", "invalid CA certificate"), ("authority", "path length constraint exceeded")],
+)
+def test_nobody_but_the_owner_signs(tmp_path: Path, signer: str, why: str) -> None:
+    """Neither a host with its own certificate, nor another CA that the owner was led to make."""
+    key, ends = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC) + timedelta(days=1)
+    identifier = cx509.SubjectKeyIdentifier.from_public_key
+
+    def signed(name: str, by: ec.EllipticCurvePrivateKey, issuer: cx509.Certificate, *, ca: bool) -> cx509.Certificate:
+        return (
+            cx509.CertificateBuilder()
+            .subject_name(cx509.Name([cx509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .issuer_name(issuer.subject)
+            .public_key(key.public_key())
+            .serial_number(1)
+            .not_valid_before(datetime.now(UTC) - timedelta(days=1))
+            .not_valid_after(ends)
+            .add_extension(cx509.BasicConstraints(ca=ca, path_length=None), critical=True)
+            .add_extension(x509._key_usage(ca=ca), critical=True)
+            .add_extension(cx509.SubjectAlternativeName([cx509.DNSName(f"forged.{ZONE}")]), critical=False)
+            .add_extension(identifier(key.public_key()), critical=False)
+            .add_extension(x509.authority_identifier(issuer), critical=False)
+            .sign(by, hashes.SHA256())
+        )
+
+    middle, own = cx509.load_pem_x509_certificate(IMAC.pem.encode()), IMAC.key
+    if signer == "authority":
+        middle, own = signed("another CA", CA_KEY, CA, ca=True), key
+    (tmp_path / "middle.pem").write_text(x509.to_pem(middle))
+    forged = x509.to_pem(signed("forged", own, middle, ca=False))
+    assert why in verify(tmp_path, forged, "-untrusted", str(tmp_path / "middle.pem"))
+
+
 def test_fields() -> None:
     certificate = cx509.load_pem_x509_certificate(IMAC.pem.encode())
     names = certificate.extensions.get_extension_for_class(cx509.SubjectAlternativeName).value

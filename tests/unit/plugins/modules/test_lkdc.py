@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from ansible.errors import AnsibleActionFail
+from ansible_collections.btmm.fleet.plugins.action import revocation
 from ansible_collections.btmm.fleet.plugins.module_utils import keytab, x509
 from ansible_collections.btmm.fleet.plugins.module_utils.owner import OwnerStore
 
 from tests.local_kdc import CLIENT_AUTH, ZONE, Owner
+from tests.unit.acting import run_action
 from tests.unit.local_host import NAME, PASSPHRASE, Host
 
 if TYPE_CHECKING:
@@ -122,6 +124,27 @@ def test_login_by_certificate(host: Host) -> None:
         for service in (f"host/{NAME}", f"cifs/{realm}"):
             done = client.run("kvno", "-k", str(host.keytab), f"{service}@{realm}")
             assert "keytab entry valid" in done.stdout, done.stderr
+
+
+def test_a_revoked_user_gets_no_ticket_after_a_restart(host: Host) -> None:
+    realm = host.make()["realm"]
+    host.mint(users=["alice", "bob"])
+    alice, bob, client = host.identity(), host.identity("bob"), host.client(realm)
+    with host.serving(realm):
+        assert client.login("alice", alice).returncode == 0
+    serial = x509.summary((host.place / "alice.crt").read_text())["serial"]
+    options = {"serials": [serial], "reason": "superseded"}
+    revoked = run_action(revocation.ActionModule, options, host.variables)["revoked"]
+    assert [each["serial"] for each in revoked] == [serial]
+    done = host.make()
+    assert (done["changed"], done["reason"]) == (True, "")
+    assert f"revoked: {serial}\n" in done["diff"][-1]["after"]
+    assert not host.make()["changed"]
+    with host.serving(realm):
+        refused = client.login("alice", alice)
+        assert refused.returncode != 0
+        assert "revoked" in (host.directory / "log").read_text() + refused.stderr
+        assert client.login("bob", bob).returncode == 0
 
 
 def test_who_is_refused(host: Host) -> None:

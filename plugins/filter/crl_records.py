@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the zone says what its owner revoked."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+name: crl_records
+short_description: The owner's list of revoked certificates as a record set
+version_added: 0.1.0
+description:
+  - Makes the CERT record (RFC 4398, type PKIX) at C(_crl) below the zone, for M(btmm.fleet.dns_record_set). The
+    daemons of the fleet follow it by DNS Push.
+options:
+  _input: {description: The list in PEM., type: str, required: true}
+author:
+  - The btmm.fleet maintainers
+"""
+
+EXAMPLES = r"""
+record_sets: "{{ owner.crl | btmm.fleet.crl_records }}"
+"""
+
+RETURN = r"""
+_value:
+  description: Record sets, in the form of M(btmm.fleet.dns_record_set).
+  type: list
+  elements: dict
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.btmm.fleet.plugins.module_utils.names import CRL_LABEL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Who asks after a loss gets what is in force; who is told by Push does not wait for it to run out.
+TTL_LIST = 120
+
+
+def crl_records(pem: str) -> list[dict[str, Any]]:
+    """Return the record set."""
+    if "BEGIN X509 CRL" not in pem:
+        raise AnsibleFilterError("this is no list of revoked certificates in PEM: give what owner_store returns as crl")
+    content = "".join(line for line in pem.splitlines() if not line.startswith("-----"))
+    # Neither a key nor an algorithm of DNSSEC is behind it (RFC 4398 section 2).
+    return [{"name": CRL_LABEL, "type": "CERT", "ttl": TTL_LIST, "rdata": [f"PKIX 0 0 {content}"]}]
+
+
+class FilterModule:
+    """Ansible's way to find filters."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters by name."""
+        return {"crl_records": crl_records}

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The owner's lists as openssl shows them, and charon's certificates as swanctl does; the rest is in tests/e2e."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from ansible_collections.btmm.fleet.plugins.module_utils import crl, x509
+from cryptography import x509 as cx509
+
+from tests.certificates import Owner
+from watcher import revoked
+from watcher.errors import ListError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# swanctl 5.9.8 --list-certs --type x509, after a call of mini.
+LISTED = """\
+
+List of X.509 End Entity Certificates
+
+  subject:  "CN=mini.bob.members.example"
+  issuer:   "CN=bob.members.example owner CA"
+  validity:  not before Nov 21 17:45:52 2026, ok
+             not after  Dec 24 17:55:52 2027, ok (expires in 397 days)
+  serial:    06:c6:72:1e:9b:a7:e2:98:c4:84:15:61:04:f9:81:09:fa:d0:8d:be
+  altNames:  mini.bob.members.example, fd16:ecf2:2f15:0:531c:9245:be23:5234
+  flags:     serverAuth clientAuth
+  addresses: fd16:ecf2:2f15:0:531c:9245:be23:5234/128
+
+  subject:  "CN=mini.bob.members.example"
+  issuer:   "CN=bob.members.example owner CA"
+  serial:    40:75
+  altNames:  mini.bob.members.example
+
+List of X.509 CA Certificates
+
+  subject:  "CN=bob.members.example owner CA"
+  issuer:   "CN=bob.members.example owner CA"
+  serial:    44:77:71:fe:06:b3:13:07:f6:25:89:1a:ee:d6:3b:28:48:bf:9e:ac
+  flags:     CA CRLSign self-signed
+"""
+
+
+def test_the_certificates_of_each_peer_are_found() -> None:
+    found = revoked.peers(LISTED)
+    assert found["mini.bob.members.example"] == {"6c6721e9ba7e298c484156104f98109fad08dbe", "4075"}
+    assert set(found) == {"mini.bob.members.example", "fd16:ecf2:2f15:0:531c:9245:be23:5234"}
+
+
+def test_serials_are_read_as_the_owner_wrote_them(tmp_path: Path) -> None:
+    owner = Owner(tmp_path)
+    holders = [owner.host("imac"), owner.host("mini", 2)]
+    assert revoked.serials(shown(owner)) == set()
+    for holder in holders:
+        owner.revoke(holder)
+    numbers = [cx509.load_pem_x509_certificate(holder.certificate.read_bytes()) for holder in holders]
+    assert revoked.serials(shown(owner)) == {x509.serial(each) for each in numbers}
+
+
+def shown(owner: Owner) -> str:
+    return revoked._run("openssl", "crl", "-noout", "-text", "-in", str(owner.crl))
+
+
+def test_only_the_owners_lists_have_a_number(tmp_path: Path) -> None:
+    owner, other = Owner(tmp_path), Owner(tmp_path, "eve.members.example")
+    before = revoked.number(owner.crl, owner.ca)
+    assert before == crl.number(
+        crl.load(owner.crl.read_bytes(), cx509.load_pem_x509_certificate(owner.ca.read_bytes()))
+    )
+    owner.revoke(owner.host())
+    assert revoked.number(owner.crl, owner.ca) > before
+    assert revoked.number(other.crl, owner.ca) == -1
+    assert revoked.number(tmp_path / "nowhere", owner.ca) == -1
+    owner.crl.write_text("junk")
+    assert revoked.number(owner.crl, owner.ca) == -1
+
+
+def test_a_forged_list_has_none(tmp_path: Path) -> None:
+    """Another CA of the same name, as whoever has the zone could make one."""
+    owner = Owner(tmp_path)
+    (tmp_path / "forger").mkdir()
+    forger = Owner(tmp_path / "forger", owner.zone)
+    forger.revoke(forger.host())
+    assert revoked.number(forger.crl, forger.ca) > 0
+    assert revoked.number(forger.crl, owner.ca) == -1
+
+
+def test_what_cannot_be_run_is_one_sentence() -> None:
+    with pytest.raises(ListError, match=r"no-such-command can't be run .*: run the role tunnel again"):
+        revoked._run("no-such-command")
+    with pytest.raises(ListError, match=r"openssl refuses .*see 'journalctl"):
+        revoked._run("openssl", "crl", "-in", "/nowhere")

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Follows the owner's list of revoked certificates in the zone, and hands it to who may install it.
+
+What the zone says is not believed here: `revoked.py`, which systemd starts when the file changes, looks at the owner's
+signature and the list's number. So a server of the zone can withhold a list, but neither make one nor bring back an old
+one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import logging
+import textwrap
+from typing import TYPE_CHECKING
+
+import dns.message
+from ansible_collections.btmm.fleet.plugins.module_utils import names
+from ansible_collections.btmm.fleet.plugins.module_utils.atomic import write_atomic
+from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
+from dns.rdatatype import RdataType
+
+from .errors import WatcherError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .config import Config
+    from .follow import RRsetName
+    from .peers import Asker
+
+_LOGGER = logging.getLogger(__name__)
+
+AGAIN_S = (2.0, 600.0)  # first and longest wait between attempts to ask
+_MAX_OCTETS = 60_000  # what a message of DNS carries
+_PKIX = 1  # RFC 4398 section 2.1
+
+
+class ListFollow:
+    """Keeps a file equal to the list in the zone."""
+
+    def __init__(self, config: Config, asker: Asker, path: Path) -> None:
+        self._asker = asker
+        self._path = path
+        self._asking: asyncio.Task[None] | None = None
+        self._again = False
+        self.set: RRsetName = (names.crl_name(config.zone), RdataType.CERT)
+
+    def look(self) -> None:
+        """Ask for the list as it is now, for as long as it takes."""
+        self._again = True
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._async_look())
+
+    def stop(self) -> None:
+        """Ask no more."""
+        if self._asking is not None:
+            self._asking.cancel()
+
+    async def _async_look(self) -> None:
+        wait_s = AGAIN_S[0]
+        while self._again:
+            self._again = False
+            try:
+                self._keep(await self._async_ask())
+            except (WatcherError, UpdateError, OSError) as err:
+                if wait_s == AGAIN_S[0]:
+                    _LOGGER.info("the list of revoked certificates stays as it was: %s", err)
+                self._again = True
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, AGAIN_S[1])
+
+    async def _async_ask(self) -> bytes | None:
+        answer = await self._asker.async_exchange(dns.message.make_query(*self.set))
+        for rrset in answer.answer:
+            for rdata in rrset:
+                if rdata.rdtype == RdataType.CERT and rdata.certificate_type == _PKIX:
+                    return bytes(rdata.certificate)
+        return None
+
+    def _keep(self, der: bytes | None) -> None:
+        if der is None or len(der) > _MAX_OCTETS:
+            return  # a zone that has none takes none away
+        lines = textwrap.wrap(base64.b64encode(der).decode(), 64)
+        content = "\n".join(["-----BEGIN X509 CRL-----", *lines, "-----END X509 CRL-----", ""]).encode()
+        with contextlib.suppress(FileNotFoundError):
+            if self._path.read_bytes() == content:
+                return
+        write_atomic(self._path, content)
