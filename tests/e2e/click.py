@@ -8,7 +8,7 @@ import struct
 import time
 from collections.abc import Callable
 
-from tests.e2e.fleet import Fleet
+from tests.e2e.fleet import CommandFailed, Fleet
 from tests.e2e.proof import ZONE, Evidence
 
 USER = "alice"
@@ -24,6 +24,15 @@ def as_user(fleet: Fleet, host: str, command: str, timeout: float = 60) -> str:
     """Run a command as the user; what it says on standard error, too."""
     whole = f"({command}) 2>&1 </dev/null"
     return fleet.on(host, "runuser", "--login", USER, "--command", whole, timeout=timeout).strip()
+
+
+def refused(fleet: Fleet, host: str, command: str) -> str:
+    """Return what a command of the user says that has to fail."""
+    try:
+        said = as_user(fleet, host, command)
+    except CommandFailed as failed:
+        return str(failed)
+    raise AssertionError(f"'{command}' on {host} should be refused, and said {said!r}")
 
 
 def log_in(fleet: Fleet, *hosts: str) -> Evidence:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e import click, proof
-from tests.e2e.click import SMB, USER, as_user
+from tests.e2e.click import SMB, USER, as_user, refused
 from tests.e2e.fleet import CommandFailed, Fleet
 from tests.e2e.proof import ZONE
 
@@ -29,13 +29,6 @@ def offered(fleet: Fleet, **variables: object) -> None:
     """Run the playbook of enrolment on macbook, for what it offers."""
     run = fleet.playbook("playbooks/enrol.yml", "--limit", "macbook", "--tags", "services", variables=variables)
     assert run.code == 0, run.output
-
-
-def refused(fleet: Fleet, host: str, command: str) -> str:
-    """Return what a command of the user says that has to fail."""
-    with pytest.raises(CommandFailed) as failed:
-        as_user(fleet, host, command)
-    return str(failed.value)
 
 
 @pytest.fixture(scope="module")
