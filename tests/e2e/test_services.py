@@ -19,6 +19,8 @@ HOSTS = ("imac", "macbook")
 PORT = 8080  # the rehearsal's own page, for everybody, has port 80
 OFFERS = {
     "btmm_services": [],
+    "services_shares": [],
+    "services_screen": {},
     "services_ssh": True,
     "services_web": True,
     "services_web_port": PORT,
