@@ -34,14 +34,15 @@ class RealmFiles:
     def __init__(self, config: Config, folder: Path = FOLDER) -> None:
         self._folder = folder
         self._zone = config.zone.to_text(omit_final_dot=True).lower()
+        # Samba's Heimdal reads no file there with a dot in its name but that of the end.
+        self._prefix = f"btmm-{self._zone.replace('.', '_')}-"
         self._authority = config.ca
         self._own = config.host.label
 
     def labels(self) -> set[str]:
         """Return the peers that have a file; what killed writers left goes."""
         sweep(self._folder)
-        prefix = f"btmm-{self._zone}-"
-        found = {path.stem.removeprefix(prefix) for path in self._folder.glob(f"{prefix}*.conf")}
+        found = {path.stem.removeprefix(self._prefix) for path in self._folder.glob(f"{self._prefix}*.conf")}
         return {label for label in found if _is_label(label)} - {self._own}
 
     def put(self, label: str, realm: str) -> bool:
@@ -70,7 +71,7 @@ class RealmFiles:
         return True
 
     def _path(self, label: str) -> Path:
-        return self._folder / f"btmm-{self._zone}-{label}.conf"
+        return self._folder / f"{self._prefix}{label}.conf"
 
 
 def _is_label(text: str) -> bool:

@@ -20,6 +20,9 @@ for unit in systemd-udevd.service systemd-udev-trigger.service systemd-udevd-con
     ln -sf /dev/null "$root/etc/systemd/system/$unit"
 done
 
+# Somebody whose the hosts are; without a password, as everybody in there.
+chroot "$root" useradd --create-home --shell /bin/bash alice
+
 printf 'HostKey /etc/ssh/ssh_host_ed25519_key\n' > "$root/etc/ssh/sshd_config.d/lab.conf"
 rm -f "$root"/etc/ssh/ssh_host_*
 # Identity and names of the machine that built the image.

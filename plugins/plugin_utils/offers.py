@@ -40,7 +40,7 @@ def _set_up(value_of: Callable[[str], Any]) -> Iterator[dict[str, Any]]:
     if boolean(value_of("services_web") or False):
         yield {"type": "_http._tcp", "port": value_of("services_web_port") or WEB_PORT}
     if value_of("services_shares"):
-        yield {"type": "_smb._tcp", "port": SHARE_PORT}
+        yield {"type": "_smb._tcp", "port": value_of("services_share_port") or SHARE_PORT}
     if screen := value_of("services_screen"):
         yield {"type": "_rfb._tcp", "port": screen.get("port") or SCREEN_PORT}
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import sys
 
+from tests.e2e import click, proof
 from tests.e2e.fleet import CommandFailed, Fleet
-from tests.e2e.proof import CLAIMS
 
 
 def main() -> int:
     """Prove every claim; returns 1 at the first that does not hold."""
     fleet = Fleet()
-    for number, claim in enumerate(CLAIMS, start=1):
+    for number, claim in enumerate((*proof.CLAIMS, *click.CLAIMS), start=1):
         try:
             evidence = claim(fleet)
         except (AssertionError, CommandFailed) as error:

@@ -147,7 +147,8 @@ def is_list(name: str, kind: str, rdata: str) -> bool:
 def records(fleet: Fleet) -> Evidence:
     """Compare the whole zone with the slides: nothing is missing, nothing is beside it."""
     both = {"_ssh._tcp": 22, "_http._tcp": 80}
-    expected = expected_records(fleet, "imac", "Bob's iMac", "iMac4,1", both, WAN["imac"])
+    desk = {**both, "_smb._tcp": 445, "_rfb._tcp": 5900}  # a folder and a screen
+    expected = expected_records(fleet, "imac", "Bob's iMac", "iMac4,1", desk, WAN["imac"])
     expected |= expected_records(fleet, "mini", "Bob's mini", "Macmini3,1", both, WAN["mini"])
     expected |= expected_records(fleet, "macbook", "Bob's MacBook", "MacBookPro5,1", {"_http._tcp": 80}, WAN["macbook"])
     expected = expected.union(*(realm_records(fleet, host) for host in WAN))

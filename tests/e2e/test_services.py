@@ -11,14 +11,16 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e import proof
-from tests.e2e.fleet import CommandFailed, Fleet
+from tests.e2e.click import USER, as_user, refused
+from tests.e2e.fleet import Fleet
 from tests.e2e.proof import ZONE
 
-USER = "alice"
 HOSTS = ("imac", "macbook")
 PORT = 8080  # the rehearsal's own page, for everybody, has port 80
 OFFERS = {
     "btmm_services": [],
+    "services_shares": [],
+    "services_screen": {},
     "services_ssh": True,
     "services_web": True,
     "services_web_port": PORT,
@@ -39,18 +41,6 @@ def enrolled(fleet: Fleet, **variables: object) -> None:
     """Run the playbook of enrolment on the two hosts, for what they offer."""
     run = fleet.playbook("playbooks/enrol.yml", "--limit", ",".join(HOSTS), "--tags", "services", variables=variables)
     assert run.code == 0, run.output
-
-
-def as_user(fleet: Fleet, host: str, command: str) -> str:
-    """Run a command as the user, who has nothing but a home there; what it says on standard error, too."""
-    return fleet.on(host, "runuser", "--login", USER, "--command", f"({command}) 2>&1").strip()
-
-
-def refused(fleet: Fleet, host: str, command: str) -> str:
-    """Return what a command of the user says that has to fail."""
-    with pytest.raises(CommandFailed) as failed:
-        as_user(fleet, host, command)
-    return str(failed.value)
 
 
 @pytest.fixture(scope="module")

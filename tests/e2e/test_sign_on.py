@@ -44,7 +44,7 @@ def status(fleet: Fleet, host: str) -> dict[str, Any]:
 
 def drop_in(host: str) -> str:
     """The file by which a client knows a host's realm."""
-    return f"/etc/krb5.conf.d/btmm-{ZONE}-{host}.conf"
+    return f"/etc/krb5.conf.d/btmm-{ZONE.replace('.', '_')}-{host}.conf"
 
 
 def mapped(fleet: Fleet, client: str, server: str) -> str:

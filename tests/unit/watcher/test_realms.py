@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from watcher.config import Config
 
 ZONE = "bob.members.example"
+UNDERSCORED = "bob_members_example"  # Heimdal reads no file with another dot than that of ".conf"
 R1, R2 = (f"LKDC:SHA1.{digit * 40}" for digit in "12")
 PATIENCE_S = 30.0
 
@@ -98,7 +99,7 @@ class Watched:
         self.realms.changed(*at)
 
     def file(self, label: str) -> str:
-        path = self.folder / f"btmm-{ZONE}-{label}.conf"
+        path = self.folder / f"btmm-{UNDERSCORED}-{label}.conf"
         return path.read_text() if path.exists() else ""
 
     async def async_until(self, what: Any) -> None:
@@ -187,8 +188,8 @@ async def test_nobody_is_forgotten_while_the_zone_is_away(watched: Watched) -> N
 
 
 async def test_files_of_before_are_judged_anew_and_strangers_are_left_alone(watched: Watched) -> None:
-    kept = ["btmm.conf", f"btmm-{ZONE}-macbook.conf", f"btmm-{ZONE}.org-imac.conf", "other.conf"]
-    for name in [*kept, f"btmm-{ZONE}-gone.conf"]:
+    kept = ["btmm.conf", f"btmm-{UNDERSCORED}-macbook.conf", f"btmm-{UNDERSCORED}_org-imac.conf", "other.conf"]
+    for name in [*kept, f"btmm-{UNDERSCORED}-gone.conf"]:
         (watched.folder / name).write_text("before")
     watched.realms.start()
     await watched.async_until(lambda: watched.known == {"imac": R1} and not watched.file("gone"))
