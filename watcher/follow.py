@@ -12,6 +12,7 @@ import dns.message
 from ansible_collections.btmm.fleet.plugins.module_utils.records import TTL_HOST
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 
+from . import background
 from .errors import WatcherError
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class PollingFollower:
         self._sets = sets
         self._held = {each: held for each, held in self._held.items() if each in sets}
         if sets and self._polling is None:
-            self._polling = asyncio.create_task(self._async_poll())
+            self._polling = background.start(self._async_poll())
         elif not sets:
             await self.async_stop()
 

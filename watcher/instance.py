@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.btmm.fleet.plugins.module_utils.push_client import PushError
 
-from . import clock, netlink, uplink
+from . import background, clock, netlink, uplink
 from .demand import Demand
 from .errors import LinkError
 from .faults import Faults
@@ -184,7 +184,7 @@ class Instance:
         """Leave the zone before the host sleeps, when nobody answers for it (`facts` 5.4); `wake` ends it."""
         if self._sleeping is None:
             _LOGGER.info("going to sleep")
-            self._sleeping = asyncio.create_task(self._async_sleep())
+            self._sleeping = background.start(self._async_sleep())
 
     def wake(self) -> None:
         """Come back, as after a change of the network."""
@@ -266,7 +266,7 @@ class Instance:
     def _peers_changed(self) -> None:
         self._unlisted = True
         if self._listing is None or self._listing.done():
-            self._listing = asyncio.create_task(self._async_list())
+            self._listing = background.start(self._async_list())
 
     async def _async_list(self) -> None:
         while self._unlisted:  # again, when something changed while charon was asked

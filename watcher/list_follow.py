@@ -21,6 +21,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.atomic import write_ato
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 from dns.rdatatype import RdataType
 
+from . import background
 from .errors import WatcherError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class ListFollow:
         """Ask for the list as it is now, for as long as it takes."""
         self._again = True
         if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._async_look())
+            self._asking = background.start(self._async_look())
 
     def stop(self) -> None:
         """Ask no more."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.btmm.fleet.plugins.module_utils.records import Reach
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 
-from . import clock
+from . import background, clock
 from .backoff import Backoff, Pace
 from .errors import PortMapError, WatcherError, ZoneServerError
 from .portmap.mapper import Mapper
@@ -104,7 +104,7 @@ class Presence:
     def relay_changed(self) -> None:
         """The relay grants something, or no longer does: tell the zone, whatever the gateway does meanwhile."""
         if self._keeping is not None and (self._republishing is None or self._republishing.done()):
-            self._republishing = asyncio.create_task(self._async_republish())
+            self._republishing = background.start(self._async_republish())
 
     async def async_halt(self) -> None:
         """Stop, leaving mapping and zone as they are; `moved` goes on."""
@@ -136,7 +136,7 @@ class Presence:
     def _again(self) -> None:
         if self._keeping is not None:
             self._keeping.cancel()
-        self._keeping = asyncio.create_task(self._async_keep())
+        self._keeping = background.start(self._async_keep())
 
     async def _async_keep(self) -> None:
         """Map, publish, wait until mapping or lease have to be renewed; on failure wait and try again."""

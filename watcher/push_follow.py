@@ -16,6 +16,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.tls import client_conte
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 from dns.rdatatype import RdataType
 
+from . import background
 from .errors import WatcherError
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class PushFollower:
         self._sets = sets
         self._client.follow(Question(name, int(rdtype)) for name, rdtype in sets)
         if self._running is None:
-            self._running = asyncio.create_task(self._client.async_run())
+            self._running = background.start(self._client.async_run())
         if self._server is None:
             await self._otherwise.async_follow(sets)
 
@@ -172,7 +173,7 @@ class PushFollower:
             self._told(self.method)
             if self._switching is not None:
                 self._switching.cancel()
-            self._switching = asyncio.create_task(self._async_switch())
+            self._switching = background.start(self._async_switch())
 
     async def _async_switch(self) -> None:
         if self._server is not None:

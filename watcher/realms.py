@@ -17,6 +17,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.krb5_names import is_lo
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 from dns.rdatatype import RdataType
 
+from . import background
 from .errors import WatcherError
 from .realm_judge import Judge
 
@@ -86,7 +87,7 @@ class Realms:
         """Look at the whole zone, then at what changes."""
         self._met = self._files.labels()
         self._due.set()
-        self._running = asyncio.create_task(self._async_run())
+        self._running = background.start(self._async_run())
 
     async def async_stop(self) -> None:
         """Leave the files as they are."""

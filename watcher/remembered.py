@@ -16,6 +16,7 @@ import dns.rdatatype
 from ansible_collections.btmm.fleet.plugins.module_utils import names
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 
+from . import background
 from .errors import ZoneServerError
 from .status import now
 
@@ -65,7 +66,7 @@ class Remembered:
     def start(self) -> None:
         """Read the table, and look round in the zone a little later, then daily."""
         self._table.load()
-        self._rounds = asyncio.create_task(self._async_look_round())
+        self._rounds = background.start(self._async_look_round())
 
     def stop(self) -> None:
         """Write what is new."""
@@ -98,7 +99,7 @@ class Remembered:
             if self._away is None:
                 _LOGGER.warning("%s; meanwhile names are answered as they were last known", err)
                 self._told(now())
-                self._away = asyncio.create_task(self._async_probe())
+                self._away = background.start(self._async_probe())
             return known
 
     def _learn(self, answer: Message) -> Message:

@@ -16,7 +16,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.ipsec import TUNNEL_POR
 from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 
-from . import opener, relay_discovery
+from . import background, opener, relay_discovery
 from .backoff import Backoff
 from .errors import RelayError, TunnelError, WatcherError
 from .relay_connection import Connection, async_connect
@@ -83,7 +83,7 @@ class Rendezvous:
 
     def start(self) -> None:
         """Look for a relay, and stay registered."""
-        self._running = asyncio.create_task(self._async_run())
+        self._running = background.start(self._async_run())
 
     async def async_stop(self) -> None:
         """Leave the relay. Flows go on as long as the tunnels in them."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 
-from . import charon, probe
+from . import background, charon, probe
 from .backoff import Occasions
 from .caller import NEXT_WAY_S, Caller
 from .errors import TunnelError, WatcherError
@@ -95,7 +95,7 @@ class Tunnels:
             name="charon events",
             daemon=True,
         ).start()
-        self._watching = asyncio.create_task(self._async_watch())
+        self._watching = background.start(self._async_watch())
 
     def stop(self) -> None:
         """Stop looking after the tunnels. They stay: they carry other programs' connections."""
