@@ -12,6 +12,7 @@ import pytest
 from tests.e2e.fleet import Fleet, Run
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep all tests of a fleet together, in their order: fleets are tested side by side (pytest-xdist, loadgroup)."""
     for item in items:
