@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,13 +12,14 @@ import pytest
 from tests.e2e.fleet import Fleet, Run
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)  # before pytest-xdist looks at the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, object, object]:
     """Keep all tests of a fleet together, in their order: fleets are tested side by side (pytest-xdist, loadgroup)."""
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         fleet = next((name for name in ("grid_fleet", "clean") if name in fixtures), Path(item.path).stem)
         item.add_marker(pytest.mark.xdist_group(fleet))
+    return (yield)
 
 
 @pytest.fixture(scope="session")
