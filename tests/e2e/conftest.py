@@ -4,22 +4,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
 from tests.e2e.fleet import Fleet, Run
-
-
-@pytest.hookimpl(wrapper=True)  # before pytest-xdist looks at the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, object, object]:
-    """Keep all tests of a fleet together, in their order: fleets are tested side by side (pytest-xdist, loadgroup)."""
-    for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        fleet = next((name for name in ("grid_fleet", "clean") if name in fixtures), Path(item.path).stem)
-        item.add_marker(pytest.mark.xdist_group(fleet))
-    return (yield)
 
 
 @pytest.fixture(scope="session")
