@@ -22,6 +22,10 @@ GRAPH = """\
   |  |--imac
   |  |--macbook
   |  |--mini
+  |--@rfb_tcp:
+  |  |--imac
+  |--@smb_tcp:
+  |  |--imac
   |--@ssh_tcp:
   |  |--imac
   |  |--mini
@@ -92,7 +96,8 @@ def test_hosts_have_what_the_zone_tells_of_them(macbook: Macbook) -> None:
     address = proof.ula(macbook.fleet, "imac")
     assert (imac["ansible_host"], imac["btmm_ula"], imac["btmm_name"]) == (address, address, f"imac.{ZONE}")
     assert (imac["btmm_title"], imac["btmm_model"], imac["btmm_zone"]) == ("Bob's iMac", "iMac4,1", ZONE)
-    assert {(each["type"], each["port"]) for each in imac["btmm_services"]} == {("_ssh._tcp", 22), ("_http._tcp", 80)}
+    offered = {(each["type"], each["port"]) for each in imac["btmm_services"]}
+    assert offered == {("_ssh._tcp", 22), ("_http._tcp", 80), ("_smb._tcp", 445), ("_rfb._tcp", 5900)}
     assert listed["model_iMac4_1"]["hosts"] == ["imac"]
 
 
