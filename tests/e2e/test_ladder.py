@@ -135,7 +135,7 @@ def test_the_relay_has_no_key_to_it(relayed: Fleet) -> None:
         "find /proc/$pid/root/etc/bind /proc/$pid/root/etc/swanctl/private -type f 2>/dev/null || true"
     )
     files = {Path(line).name for line in relayed.shell("zone", script).split()}
-    assert files == {"cert.pem", "key.pem", "ca.pem"}
+    assert files == {"cert.pem", "key.pem", "ca.pem", "crl.pem"}
     # That key is the zone server's, for its own TLS: no host's.
     server = relayed.on("zone", "openssl", "x509", "-in", "/etc/bind/btmm/cert.pem", "-noout", "-subject")
     assert f"zone.{proof.ZONE}" in server
