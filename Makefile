@@ -13,7 +13,7 @@ ROLES := $(sort $(notdir $(patsubst %/,%,$(dir $(wildcard molecule/*/molecule.ym
 ROLE ?= $(ROLES)
 DEMO := BTMM_FLEET=demo
 E2E := BTMM_FLEET=e2e
-OWN_FLEET := $(addprefix tests/e2e/test_,nat_grid.py scenarios.py post_quantum.py two_owners.py)
+BESIDE := $(patsubst %,tests/e2e/test_%.py,hostile login nat_grid page post_quantum revocation scenarios services shares sign_on two_owners)
 # The kernel is emulated, as this machine's.
 E2E_KERNEL := $(if $(filter amd64,$(shell dpkg --print-architecture)),e2e-kernel)
 
@@ -44,12 +44,12 @@ unit: $(READY) ## unit tests
 molecule: images ## each role's scenario, or one: make molecule ROLE=tunnel
 	for role in $(ROLE); do molecule test --scenario-name "$$role"; done
 
-# Mostly the tests wait for what a fleet does by itself, so those with fleets of their own run beside the others.
-e2e: images ## the main job, faults and scenarios, two rehearsal fleets at a time
-	@echo "== beside these, what has a fleet of its own: build/e2e-own.log"
-	@$(E2E) pytest --timeout 900 $(OWN_FLEET) > build/e2e-own.log 2>&1 & beside=$$!; \
-	$(E2E) pytest --timeout 900 $(OWN_FLEET:%=--ignore=%) tests/e2e && main=0 || main=$$?; \
-	wait $$beside && own=0 || own=$$?; cat build/e2e-own.log; exit $$((main | own))
+# Mostly the tests wait for what a fleet does by itself, so two fleets are tested at a time.
+e2e: images ## the main job, faults, sign-on and scenarios, two rehearsal fleets at a time
+	@echo "== beside these, sign-on, scenarios and what has a fleet of its own: build/e2e-beside.log"
+	@$(E2E)_b pytest --timeout 900 $(BESIDE) > build/e2e-beside.log 2>&1 & other=$$!; \
+	$(E2E) pytest --timeout 900 $(BESIDE:%=--ignore=%) tests/e2e && main=0 || main=$$?; \
+	wait $$other && beside=0 || beside=$$?; cat build/e2e-beside.log; exit $$((main | beside))
 
 e2e-kernel: images build/kernel/.packages build/kernel/.linux ## tunnel, guard and MTU with a kernel that has ESP (emulated; amd64)
 	pytest --timeout 600 tests/kernel

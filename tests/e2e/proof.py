@@ -222,16 +222,16 @@ def wire(fleet: Fleet) -> Evidence:
 def judge_wire(fleet: Fleet, path: Path) -> Evidence:
     """Judge such a recording."""
     tunnel = f"(host {WAN['imac']} and host {WAN['macbook']})"
+    # The mapped port of either end, since each may have called the other, or both at once.
     port = mapped_port(fleet, "imac")
-    ike = packets.count(path, f"{tunnel} and udp port {port} and {packets.IKE}")
-    keepalive = packets.count(path, f"{tunnel} and udp port {port} and {packets.KEEPALIVE}")
-    total = packets.count(path, f"{tunnel} and udp port {port}")
+    mapped = f"(udp port {port} or udp port {mapped_port(fleet, 'macbook')})"
+    ike = packets.count(path, f"{tunnel} and {mapped} and {packets.IKE}")
+    keepalive = packets.count(path, f"{tunnel} and {mapped} and {packets.KEEPALIVE}")
+    total = packets.count(path, f"{tunnel} and {mapped}")
     esp = total - ike - keepalive
     assert ike >= 4, f"only {ike} IKE packets on {port}"
     assert esp >= 6, f"only {esp} ESP packets on {port}"
-    # The mapped port of either end, since each may have called the other.
-    own = mapped_port(fleet, "macbook")
-    stray = packets.select(path, f"ip and {tunnel} and not (udp port {port} or udp port {own})")
+    stray = packets.select(path, f"ip and {tunnel} and not {mapped}")
     assert not stray, f"not on a mapped port: {stray[:3]}"
     for what, expression in {
         "an IPv6 ULA packet": "ip6 and (net fc00::/7)",
