@@ -102,7 +102,7 @@ def test_a_watcher_follows_by_the_best_way_that_there_is(fleet: Fleet, off: list
         fleet.lab("plug", "imac", "cafe")
         journal = f"journalctl --since @{moved:.3f} -u btmm-watcher@{proof.ZONE}"
         heard = f"{journal} | grep -c 'imac is elsewhere now' || true"
-        until(lambda: int(fleet.shell("macbook", heard)) > 0, 10 if method != "polling" else 150)
+        until(lambda: int(fleet.shell("macbook", heard)) > 0, 30 if method != "polling" else 150)
     finally:
         fleet.lab("plug", "imac", "home")
         fleet.on("imac", "btmm", "wait", "--timeout", "30")
