@@ -57,6 +57,7 @@ class PollingFollower:
         self._sets: AbstractSet[RRsetName] = frozenset()
         self._held: dict[RRsetName, frozenset[str]] = {}
         self._polling: asyncio.Task[None] | None = None
+        self._new = asyncio.Event()
 
     async def async_follow(self, sets: AbstractSet[RRsetName]) -> None:
         """Watch exactly these RRsets from now on."""
@@ -66,6 +67,8 @@ class PollingFollower:
             self._polling = background.start(self._async_poll())
         elif not sets:
             await self.async_stop()
+        elif sets - self._held.keys():
+            self._new.set()  # what is not known yet can't be seen to change
 
     async def async_stop(self) -> None:
         """Watch nothing more."""
@@ -76,17 +79,27 @@ class PollingFollower:
             self._polling = None
 
     async def _async_poll(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
-            asked = list(self._sets)
-            found = await asyncio.gather(*(self._async_ask(each) for each in asked))
-            for each, now in zip(asked, found, strict=True):
-                if now is None or each not in self._sets:
-                    continue
-                before = self._held.get(each)
-                self._held[each] = now
-                if before is not None and before != now:
-                    self._changed(*each)
-            await asyncio.sleep(self._every_s)
+            await self._async_look(self._sets)
+            again_at = loop.time() + self._every_s
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(again_at):
+                    while True:
+                        await self._new.wait()
+                        self._new.clear()
+                        await self._async_look(self._sets - self._held.keys())
+
+    async def _async_look(self, sets: AbstractSet[RRsetName]) -> None:
+        asked = list(sets)
+        found = await asyncio.gather(*(self._async_ask(each) for each in asked))
+        for each, now in zip(asked, found, strict=True):
+            if now is None or each not in self._sets:
+                continue
+            before = self._held.get(each)
+            self._held[each] = now
+            if before is not None and before != now:
+                self._changed(*each)
 
     async def _async_ask(self, each: RRsetName) -> frozenset[str] | None:
         """Return the RRset's data; None when nobody can be asked, which is no change."""

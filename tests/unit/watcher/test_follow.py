@@ -89,6 +89,19 @@ async def test_what_others_want_watched_is_watched_beside(config: Config) -> Non
     await following.async_stop()
 
 
+async def test_what_is_new_is_asked_for_at_once_and_not_with_the_next_round(config: Config) -> None:
+    """Else a peer that moves before then would be known at its new place only, and nothing would seem to change."""
+    zone = Zone()
+    follower = PollingFollower(zone, lambda *_: None, every_s=1000)
+    await follower.async_follow(frozenset({ENDED}))
+    await asyncio.sleep(0.05)
+    assert zone.asked == 1
+    await follower.async_follow(frozenset({ENDED, (TARGET, dns.rdatatype.A)}))
+    await asyncio.sleep(0.05)
+    assert zone.asked == 2
+    await follower.async_stop()
+
+
 async def test_without_tunnels_nobody_is_asked_for(config: Config) -> None:
     zone = Zone()
     following, _, _ = await _async_started(config, zone)
