@@ -49,7 +49,8 @@ def render(folder: Path, data_path: str) -> None:
     for host in HOSTS:
         etc = folder / host.label / "etc"
         issued = owner.host(host.label, host.number)
-        for kind, file in (("private", issued.key), ("x509", issued.certificate), ("x509ca", issued.ca)):
+        files = {"private": issued.key, "x509": issued.certificate, "x509ca": issued.ca, "x509crl": issued.crl}
+        for kind, file in files.items():
             (etc / "swanctl" / kind).mkdir(parents=True)
             (etc / "swanctl" / kind / f"btmm-{ZONE}.pem").write_bytes(file.read_bytes())
         inventory[host.label] = {
