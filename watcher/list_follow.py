@@ -15,13 +15,13 @@ import logging
 import textwrap
 from typing import TYPE_CHECKING
 
-import dns.message
 from ansible_collections.btmm.fleet.plugins.module_utils import names
 from ansible_collections.btmm.fleet.plugins.module_utils.atomic import write_atomic
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 from dns.rdatatype import RdataType
 
 from . import background
+from .ask import async_ask
 from .errors import WatcherError
 
 if TYPE_CHECKING:
@@ -73,12 +73,8 @@ class ListFollow:
                 wait_s = min(wait_s * 2, AGAIN_S[1])
 
     async def _async_ask(self) -> bytes | None:
-        answer = await self._asker.async_exchange(dns.message.make_query(*self.set))
-        for rrset in answer.answer:
-            for rdata in rrset:
-                if rdata.rdtype == RdataType.CERT and rdata.certificate_type == _PKIX:
-                    return bytes(rdata.certificate)
-        return None
+        certificates = await async_ask(self._asker, *self.set)
+        return next((bytes(each.certificate) for each in certificates if each.certificate_type == _PKIX), None)
 
     def _keep(self, der: bytes | None) -> None:
         if der is None or len(der) > _MAX_OCTETS:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Protocol
 
-import dns.message
 import dns.rdatatype
 from ansible_collections.btmm.fleet.plugins.module_utils import names
 from ansible_collections.btmm.fleet.plugins.module_utils.records import (
@@ -20,6 +19,8 @@ from ansible_collections.btmm.fleet.plugins.module_utils.records import (
     Server,
 )
 from dns.rdtypes.IN.SRV import SRV
+
+from .ask import async_ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -161,13 +162,13 @@ class Locator:
         """
         zone = self._config.zone
         asked = [names.autotunnel_name(label, zone), names.autotunnel_lan_name(label, zone)]
-        public, inner = await asyncio.gather(*(self._async_ask(name, _SRV) for name in asked))
+        public, inner = await asyncio.gather(*(async_ask(self._asker, name, _SRV) for name in asked))
         targets = list(dict.fromkeys(srv.target for srv in _sorted((*public, *inner)) if srv.priority < MEDIATED))
         questions = [(target, rdtype) for target in targets for rdtype in (_A, _AAAA)]
-        answers = await asyncio.gather(*(self._async_ask(*question) for question in questions))
+        answers = await asyncio.gather(*(async_ask(self._asker, *question) for question in questions))
         addresses: dict[Name, list[IPv4Address | IPv6Address]] = {}
         for (target, _), answer in zip(questions, answers, strict=True):
-            addresses.setdefault(target, []).extend(ip_address(rdata.address) for rdata in answer)  # type: ignore[attr-defined]
+            addresses.setdefault(target, []).extend(ip_address(rdata.address) for rdata in answer)
         direct = [
             Endpoint(address, srv.port)
             for srv in _sorted(public)
@@ -193,15 +194,11 @@ class Locator:
         Raises:
             ZoneServerError, UpdateError: the zone could not be asked.
         """
-        for pointer in await self._async_ask(names.reverse_name(ula), _PTR):
-            name: Name = pointer.target  # type: ignore[attr-defined]
+        for pointer in await async_ask(self._asker, names.reverse_name(ula), _PTR):
+            name: Name = pointer.target
             if name.parent() == self._config.zone:
                 return name.labels[0].decode(errors="replace").lower()
         return None
-
-    async def _async_ask(self, name: Name, rdtype: RdataType) -> list[Rdata]:
-        answer = await self._asker.async_exchange(dns.message.make_query(name, rdtype))
-        return [rdata for rrset in answer.answer if rrset.rdtype == rdtype for rdata in rrset]
 
 
 def _sorted(srvs: Iterable[Rdata]) -> list[SRV]:

@@ -17,12 +17,12 @@ from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateErr
 from dns.rdatatype import RdataType
 
 from . import background
+from .ask import async_ask
 from .errors import WatcherError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from collections.abc import Set as AbstractSet
-    from typing import Any
 
     from ansible_collections.btmm.fleet.plugins.module_utils.push import Change
     from dns.name import Name
@@ -67,7 +67,7 @@ async def async_find_servers(config: Config, asker: Asker) -> list[Server]:
     found = []
     try:
         answers = await asyncio.gather(
-            *(_async_ask(asker, dns.name.from_text(service, config.zone), RdataType.SRV) for service, _ in SERVICES)
+            *(async_ask(asker, dns.name.from_text(service, config.zone), RdataType.SRV) for service, _ in SERVICES)
         )
         for (_, kind), records in zip(SERVICES, answers, strict=True):
             for record in sorted(records, key=lambda each: (each.priority, -each.weight)):
@@ -88,12 +88,7 @@ async def async_find_servers(config: Config, asker: Asker) -> list[Server]:
 
 async def _async_addresses(asker: Asker, name: Name) -> tuple[str, ...]:
     kinds = (RdataType.A, RdataType.AAAA)
-    return tuple([record.address for kind in kinds for record in await _async_ask(asker, name, kind)])
-
-
-async def _async_ask(asker: Asker, name: Name, kind: RdataType) -> list[Any]:
-    answer = await asker.async_exchange(dns.message.make_query(name, kind))
-    return [rdata for rrset in answer.answer if rrset.rdtype == kind for rdata in rrset]
+    return tuple([record.address for kind in kinds for record in await async_ask(asker, name, kind)])
 
 
 class PushFollower:

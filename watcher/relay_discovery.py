@@ -5,16 +5,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import dns.message
 import dns.name
 import dns.rdatatype
 from ansible_collections.btmm.fleet.plugins.module_utils.records import Server
 
-if TYPE_CHECKING:
-    from dns.rdatatype import RdataType
+from .ask import async_ask
 
+if TYPE_CHECKING:
     from .peers import Asker
 
 SERVICE = "_autotunnel-relay._tcp"
@@ -45,16 +44,11 @@ async def async_find(client: Asker, zone: dns.name.Name) -> list[Found]:
         ZoneServerError, UpdateError: the zone can't be asked.
     """
     name = dns.name.from_text(SERVICE, zone)
-    records = [each for each in await _async_ask(client, name, dns.rdatatype.SRV) if each.target != dns.name.root]
+    records = [each for each in await async_ask(client, name, dns.rdatatype.SRV) if each.target != dns.name.root]
     found = []
     for record in sorted(records, key=lambda each: (each.priority, -each.weight)):
         for kind in (dns.rdatatype.A, dns.rdatatype.AAAA):
-            for answer in await _async_ask(client, record.target, kind):
+            for answer in await async_ask(client, record.target, kind):
                 server = Server(record.target, record.port)
                 found.append(Found(server, ip_address(answer.address)))
     return found
-
-
-async def _async_ask(client: Asker, name: dns.name.Name, kind: RdataType) -> list[Any]:
-    answer = await client.async_exchange(dns.message.make_query(name, kind))
-    return [rdata for rrset in answer.answer if rrset.rdtype == kind for rdata in rrset]
