@@ -21,8 +21,8 @@ from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateErr
 from dns.rdatatype import RdataType
 
 from . import background
-from .ask import async_ask
 from .errors import WatcherError
+from .lookup import async_lookup
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +73,7 @@ class ListFollow:
                 wait_s = min(wait_s * 2, AGAIN_S[1])
 
     async def _async_ask(self) -> bytes | None:
-        certificates = await async_ask(self._asker, *self.set)
+        certificates = await async_lookup(self._asker, *self.set)
         return next((bytes(each.certificate) for each in certificates if each.certificate_type == _PKIX), None)
 
     def _keep(self, der: bytes | None) -> None:

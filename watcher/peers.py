@@ -20,7 +20,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.records import (
 )
 from dns.rdtypes.IN.SRV import SRV
 
-from .ask import async_ask
+from .lookup import async_lookup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -162,10 +162,10 @@ class Locator:
         """
         zone = self._config.zone
         asked = [names.autotunnel_name(label, zone), names.autotunnel_lan_name(label, zone)]
-        public, inner = await asyncio.gather(*(async_ask(self._asker, name, _SRV) for name in asked))
+        public, inner = await asyncio.gather(*(async_lookup(self._asker, name, _SRV) for name in asked))
         targets = list(dict.fromkeys(srv.target for srv in _sorted((*public, *inner)) if srv.priority < MEDIATED))
         questions = [(target, rdtype) for target in targets for rdtype in (_A, _AAAA)]
-        answers = await asyncio.gather(*(async_ask(self._asker, *question) for question in questions))
+        answers = await asyncio.gather(*(async_lookup(self._asker, *question) for question in questions))
         addresses: dict[Name, list[IPv4Address | IPv6Address]] = {}
         for (target, _), answer in zip(questions, answers, strict=True):
             addresses.setdefault(target, []).extend(ip_address(rdata.address) for rdata in answer)
@@ -194,7 +194,7 @@ class Locator:
         Raises:
             ZoneServerError, UpdateError: the zone could not be asked.
         """
-        for pointer in await async_ask(self._asker, names.reverse_name(ula), _PTR):
+        for pointer in await async_lookup(self._asker, names.reverse_name(ula), _PTR):
             name: Name = pointer.target
             if name.parent() == self._config.zone:
                 return name.labels[0].decode(errors="replace").lower()

@@ -17,8 +17,8 @@ from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateErr
 from dns.rdatatype import RdataType
 
 from . import background
-from .ask import async_ask
 from .errors import WatcherError
+from .lookup import async_lookup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,7 +67,7 @@ async def async_find_servers(config: Config, asker: Asker) -> list[Server]:
     found = []
     try:
         answers = await asyncio.gather(
-            *(async_ask(asker, dns.name.from_text(service, config.zone), RdataType.SRV) for service, _ in SERVICES)
+            *(async_lookup(asker, dns.name.from_text(service, config.zone), RdataType.SRV) for service, _ in SERVICES)
         )
         for (_, kind), records in zip(SERVICES, answers, strict=True):
             for record in sorted(records, key=lambda each: (each.priority, -each.weight)):
@@ -88,7 +88,7 @@ async def async_find_servers(config: Config, asker: Asker) -> list[Server]:
 
 async def _async_addresses(asker: Asker, name: Name) -> tuple[str, ...]:
     kinds = (RdataType.A, RdataType.AAAA)
-    return tuple([record.address for kind in kinds for record in await async_ask(asker, name, kind)])
+    return tuple([record.address for kind in kinds for record in await async_lookup(asker, name, kind)])
 
 
 class PushFollower:

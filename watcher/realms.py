@@ -17,8 +17,8 @@ from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateErr
 from dns.rdatatype import RdataType
 
 from . import background
-from .ask import async_ask
 from .errors import WatcherError
+from .lookup import async_lookup
 from .realm_judge import Judge
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class Realms:
     async def _async_one(self, label: str, judge: Judge) -> None:
         """Write, keep or remove one peer's file."""
         name = names.kerberos_name(label, self._config.zone)
-        texts, certificates = [await async_ask(self._asker, name, kind) for kind in (RdataType.TXT, RdataType.CERT)]
+        texts, certificates = [await async_lookup(self._asker, name, kind) for kind in (RdataType.TXT, RdataType.CERT)]
         told = [b"".join(text.strings).decode(errors="replace") for text in texts]
         judged_by = (tuple(told), tuple(each.certificate for each in certificates))
         if self._seen.get(label) == judged_by:
@@ -219,11 +219,11 @@ class Realms:
         return frozenset(pointers | {(names.kerberos_name(each, zone), RdataType.CERT) for each in self._labels()})
 
     async def _async_targets(self, name: Name) -> list[Name]:
-        return [pointer.target for pointer in await async_ask(self._asker, name, RdataType.PTR)]
+        return [pointer.target for pointer in await async_lookup(self._asker, name, RdataType.PTR)]
 
     async def _async_host(self, instance: Name) -> str | None:
         """Return the label of the host that offers an instance."""
-        for location in await async_ask(self._asker, instance, RdataType.SRV):
+        for location in await async_lookup(self._asker, instance, RdataType.SRV):
             if len(location.target) > 1 and location.target.parent() == self._config.zone:
                 with contextlib.suppress(names.InvalidName):
                     return names.check_label(location.target.labels[0].decode(errors="replace").lower())

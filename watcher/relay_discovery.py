@@ -11,7 +11,7 @@ import dns.name
 import dns.rdatatype
 from ansible_collections.btmm.fleet.plugins.module_utils.records import Server
 
-from .ask import async_ask
+from .lookup import async_lookup
 
 if TYPE_CHECKING:
     from .peers import Asker
@@ -44,11 +44,11 @@ async def async_find(client: Asker, zone: dns.name.Name) -> list[Found]:
         ZoneServerError, UpdateError: the zone can't be asked.
     """
     name = dns.name.from_text(SERVICE, zone)
-    records = [each for each in await async_ask(client, name, dns.rdatatype.SRV) if each.target != dns.name.root]
+    records = [each for each in await async_lookup(client, name, dns.rdatatype.SRV) if each.target != dns.name.root]
     found = []
     for record in sorted(records, key=lambda each: (each.priority, -each.weight)):
         for kind in (dns.rdatatype.A, dns.rdatatype.AAAA):
-            for answer in await async_ask(client, record.target, kind):
+            for answer in await async_lookup(client, record.target, kind):
                 server = Server(record.target, record.port)
                 found.append(Found(server, ip_address(answer.address)))
     return found

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .peers import Asker
 
 
-async def async_ask(asker: Asker, name: Name, rdtype: RdataType) -> list[Any]:
+async def async_lookup(asker: Asker, name: Name, rdtype: RdataType) -> list[Any]:
     """Return the records of this type, whatever name an alias leads to; none when there are none.
 
     Raises:
