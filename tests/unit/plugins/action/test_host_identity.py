@@ -14,7 +14,7 @@ from unittest import mock
 import pytest
 from ansible.errors import AnsibleActionFail
 from ansible_collections.btmm.fleet.plugins.action import host_identity, owner_store
-from ansible_collections.btmm.fleet.plugins.module_utils import x509
+from ansible_collections.btmm.fleet.plugins.module_utils import keyfiles, x509
 from ansible_collections.btmm.fleet.plugins.modules import host_identity as module
 
 from tests.unit.acting import run_action
@@ -167,7 +167,7 @@ def test_another_type_of_key_is_a_new_key(fleet: Fleet) -> None:
 def test_an_rsa_key_that_nobody_asked_for(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host cannot choose: the type comes from the inventory."""
     fleet.enrol(key_type="rsa")
-    monkeypatch.setattr(module.KeyFiles, "has_key", lambda _: True)
+    monkeypatch.setattr(keyfiles.KeyFiles, "has_key", lambda _: True)
     with pytest.raises(AnsibleActionFail, match="not an ECDSA P-256 key; delete the key file"):
         fleet.enrol()
 
