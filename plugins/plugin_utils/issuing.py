@@ -37,7 +37,7 @@ class IssuingAction(FleetAction, Generic[P]):
     """An action whose module looks at the host first, and is run again only to install what was signed.
 
     The module returns ``request`` ('' without a key), ``certificate``, and, if it keeps them, ``ca_certificate`` and
-    ``crl``; it takes the latter three.
+    ``crl``; of the latter three it is given those that it returned.
     """
 
     MODULE: ClassVar[str]
@@ -59,18 +59,19 @@ class IssuingAction(FleetAction, Generic[P]):
             self._conflicts(store, wanted.profile, found)
             changed = True
             diffs.append(self._planned_diff(found["certificate"], wanted.profile))
-        elif wanted.reason or self._ca_differs(store, found):
+        else:
+            kept = self._kept(store, found)
             if wanted.reason:
                 issued = store.sign(found["request"], wanted.profile, label=self.options["label"], host=self.host)
                 certificate = issued.certificate
-            given = {"crl": store.revocations.pem()} if "crl" in found else {}
-            done = self._on_host(certificate=certificate, ca_certificate=store.ca_certificate_pem, **given)
-            if done.get("failed"):
-                return done
-            changed = True
-            diffs += self._diff(x509.describe(found["certificate"]), x509.describe(certificate))
-            if given:
-                diffs += self._diff(crl.describe(found["crl"]), crl.describe(given["crl"]))
+            if wanted.reason or any(found[name] != content for name, content in kept.items()):
+                done = self._on_host(certificate=certificate, **kept)
+                if done.get("failed"):
+                    return done
+                changed = True
+                diffs += self._diff(x509.describe(found["certificate"]), x509.describe(certificate))
+                if "crl" in kept:
+                    diffs += self._diff(crl.describe(found["crl"]), crl.describe(kept["crl"]))
         return {
             "changed": changed,
             "reason": wanted.reason or "",
@@ -115,11 +116,12 @@ class IssuingAction(FleetAction, Generic[P]):
         return Wanted(profile, reason)
 
     @staticmethod
-    def _ca_differs(store: OwnerStore, found: Mapping[str, Any]) -> bool:
-        """Tell whether the host has another CA, or another list of what that revoked, than it should."""
-        if found.get("ca_certificate", store.ca_certificate_pem) != store.ca_certificate_pem:
-            return True
-        return "crl" in found and found["crl"] != store.revocations.pem()
+    def _kept(store: OwnerStore, found: Mapping[str, Any]) -> dict[str, str]:
+        """Return the CA and the list of what that revoked, as the host should have them, if it keeps them."""
+        kept = {"ca_certificate": store.ca_certificate_pem} if "ca_certificate" in found else {}
+        if "crl" in found:
+            kept["crl"] = store.revocations.pem()
+        return kept
 
     def _conflicts(self, store: OwnerStore, profile: P, found: dict[str, Any]) -> None:
         """In check mode nothing is signed, but a label or key of another host is told all the same."""

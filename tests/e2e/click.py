@@ -20,10 +20,10 @@ PICTURE = f"/home/{USER}/screen.jpg"
 RELAY_PORT = 5999
 
 
-def as_user(fleet: Fleet, host: str, command: str, timeout: float = 60) -> str:
-    """Run a command as the user; what it says on standard error, too."""
-    whole = f"({command}) 2>&1 </dev/null"
-    return fleet.on(host, "runuser", "--login", USER, "--command", whole, timeout=timeout).strip()
+def as_user(fleet: Fleet, host: str, script: str, user: str = USER, timeout: float = 60) -> str:
+    """Run a shell script in a login of the user's, who types nothing; what it says on standard error, too."""
+    whole = f"(set -euo pipefail\n{script}\n) 2>&1 </dev/null"
+    return fleet.on(host, "runuser", "--login", user, "--command", whole, timeout=timeout).strip()
 
 
 def refused(fleet: Fleet, host: str, command: str) -> str:
@@ -47,7 +47,7 @@ def log_in(fleet: Fleet, *hosts: str) -> Evidence:
 
 
 def ticket(fleet: Fleet, client: str, server: str) -> None:
-    """Get the user's ticket; the realm of a peer is known on a host soon after both are up."""
+    """Get the user's ticket for a host's services; the realm of a peer is known on a host soon after both are up."""
     as_user(fleet, client, f"for _ in {{1..60}}; do btmm ticket {server} && exit; sleep 1; done; exit 1", timeout=120)
 
 

@@ -4,26 +4,16 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.e2e import proof
-from tests.e2e.fleet import CommandFailed, Fleet
+from tests.e2e.fleet import CommandFailed, Fleet, seconds_until
 from tests.e2e.proof import WATCHER, ZONE
 
 UNIT_SETTINGS = f"/run/systemd/system/{WATCHER}.d"
 BACK_S = 40  # the longest wait of a host between two attempts to reach the zone host, and the attempt
 FORGET = "systemctl stop lab-miniupnpd; nft -f /etc/nftables.conf; conntrack -F 2>/dev/null || true"
-
-
-def seconds_until(holds: Callable[[], bool], patience_s: float, what: str) -> float:
-    """Wait until it holds; AssertionError with `what` when it does not in time."""
-    begin = time.monotonic()
-    while not holds():
-        assert time.monotonic() - begin < patience_s, f"not within {patience_s:g} s: {what}"
-        time.sleep(0.2)
-    return time.monotonic() - begin
 
 
 def opens(fleet: Fleet, client: str, server: str, within_s: float = 10) -> bool:

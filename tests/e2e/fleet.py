@@ -161,6 +161,20 @@ class Fleet:
         return done.stdout
 
 
+def seconds_until(
+    holds: Callable[[], object], patience_s: float, what: str, told: Callable[[], str] = lambda: ""
+) -> float:
+    """Wait for what a fleet does by itself, and return how long it took.
+
+    AssertionError with `what`, and what is `told` then, when it does not hold in time.
+    """
+    begin = time.monotonic()
+    while not holds():
+        assert time.monotonic() - begin < patience_s, f"not within {patience_s:g} s: {what}\n{told()}".strip()
+        time.sleep(0.2)
+    return time.monotonic() - begin
+
+
 def _settle(path: Path) -> None:
     """Wait until a capture grows no more: its last packets come late on a busy machine."""
     size, deadline = -1, time.monotonic() + 10

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from tests.e2e import faults, proof
-from tests.e2e.fleet import CommandFailed, Fleet
+from tests.e2e.fleet import CommandFailed, Fleet, seconds_until
 from tests.e2e.proof import WATCHER, ZONE
 
 CLOCK = "/run/clock-of-the-watcher"
@@ -38,13 +38,13 @@ def test_a_clock_that_jumps_is_told_and_when_it_is_right_again_the_host_is_publi
         fleet.shell("mini", f"echo +2h > {CLOCK}")
         fleet.lab("plug", "mini", "wan", "203.0.113.21")  # something to publish
         try:
-            faults.seconds_until(lambda: "clock" in error(fleet, "mini"), 10, "mini says that its clock is wrong")
+            seconds_until(lambda: "clock" in error(fleet, "mini"), 10, "mini says that its clock is wrong")
             told = error(fleet, "mini")
             assert re.match(r"mini: .*clock.*: set the clock", told), told
             assert faults.opens(fleet, "imac", "mini") or faults.outer(fleet, "mini") == {"203.0.113.20"}
         finally:
             fleet.shell("mini", f"echo +0 > {CLOCK}")
-        faults.seconds_until(lambda: faults.outer(fleet, "mini") == {"203.0.113.21"}, 20, "mini published its move")
+        seconds_until(lambda: faults.outer(fleet, "mini") == {"203.0.113.21"}, 20, "mini published its move")
         fleet.lab("plug", "mini", "wan")
     fleet.on("mini", "rm", CLOCK)
     faults.whole(fleet)
@@ -80,14 +80,14 @@ def test_with_full_disks_the_daemon_lives_and_publishes_and_tells_again_when_the
             fleet.shell("mini", f"dd if=/dev/zero of={place}/filler bs=1k 2>/dev/null || true")
         mark = faults.now(fleet, "mini")
         fleet.lab("plug", "mini", "wan", "203.0.113.21")
-        faults.seconds_until(lambda: faults.outer(fleet, "mini") == {"203.0.113.21"}, 10, "mini published its move")
+        seconds_until(lambda: faults.outer(fleet, "mini") == {"203.0.113.21"}, 10, "mini published its move")
         assert proof.fetch(fleet, "mini", "imac")
         assert main_pid(fleet, "mini") == pid, "it did not live"
         assert re.search(r"No space left on device", faults.log(fleet, "mini", WATCHER, mark)), "it does not tell"
         for place in places:
             fleet.on("mini", "rm", f"{place}/filler")
         fleet.lab("plug", "mini", "wan")
-        faults.seconds_until(
+        seconds_until(
             lambda: "203.0.113.20" in json.dumps(faults.status(fleet, "mini")), 10, "the status is true again"
         )
         assert main_pid(fleet, "mini") == pid

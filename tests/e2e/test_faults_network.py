@@ -8,7 +8,7 @@ import re
 import time
 
 from tests.e2e import faults, proof
-from tests.e2e.fleet import Fleet
+from tests.e2e.fleet import Fleet, seconds_until
 from tests.e2e.proof import WATCHER, ZONE
 
 OUTAGE_S = float(os.environ.get("BTMM_OUTAGE_S", "90"))
@@ -24,14 +24,12 @@ done
 def test_after_a_nat_rebooted_with_a_new_address_and_an_empty_table_its_host_is_reached_again(fleet: Fleet) -> None:
     faults.reboot_router(fleet, "nat-home", "203.0.113.111")
     try:
-        faults.seconds_until(
-            lambda: faults.outer(fleet, "imac") == {"203.0.113.111"}, 10, "imac's new address published"
-        )
-        faults.seconds_until(lambda: faults.opens(fleet, "mini", "imac"), 10, "mini opens imac's page")
+        seconds_until(lambda: faults.outer(fleet, "imac") == {"203.0.113.111"}, 10, "imac's new address published")
+        seconds_until(lambda: faults.opens(fleet, "mini", "imac"), 10, "mini opens imac's page")
         proof.fetch(fleet, "macbook", "imac")
     finally:
         faults.reboot_router(fleet, "nat-home", "203.0.113.101")
-        faults.seconds_until(lambda: faults.outer(fleet, "imac") == {"203.0.113.101"}, 10, "the old address published")
+        seconds_until(lambda: faults.outer(fleet, "imac") == {"203.0.113.101"}, 10, "the old address published")
     faults.whole(fleet)
 
 
@@ -39,7 +37,7 @@ def test_behind_a_gateway_that_maps_nothing_a_host_says_so_and_still_reaches_oth
     fleet.shell("nat-home", faults.FORGET)
     try:
         fleet.on("imac", "systemctl", "restart", WATCHER)
-        faults.seconds_until(lambda: bool(faults.status(fleet, "imac").get("unmapped")), 12, "imac says what is amiss")
+        seconds_until(lambda: bool(faults.status(fleet, "imac").get("unmapped")), 12, "imac says what is amiss")
         told = fleet.shell("imac", "btmm status || true")
         assert re.search(r"unmapped .*192\.168\.10\.1\b", told), told
         assert not faults.outer(fleet, "imac"), "an address is published that leads nowhere"
@@ -48,7 +46,7 @@ def test_behind_a_gateway_that_maps_nothing_a_host_says_so_and_still_reaches_oth
     finally:
         fleet.on("nat-home", "systemctl", "start", "lab-miniupnpd")
     # miniupnpd announces itself (RFC 6886 section 3.2.1): nobody has to wait for the next try.
-    faults.seconds_until(lambda: faults.outer(fleet, "imac") == {"203.0.113.101"}, 10, "imac is mapped again")
+    seconds_until(lambda: faults.outer(fleet, "imac") == {"203.0.113.101"}, 10, "imac is mapped again")
     faults.whole(fleet)
 
 
@@ -67,7 +65,7 @@ def test_without_the_zone_host_names_and_tunnels_go_on_and_what_changed_is_publi
             proof.fetch(fleet, "macbook", "mini")
         fleet.lab("plug", "zone", "wan")
         moved = {"203.0.113.102"}
-        faults.seconds_until(lambda: faults.outer(fleet, "imac") == moved, faults.BACK_S, "imac published its move")
+        seconds_until(lambda: faults.outer(fleet, "imac") == moved, faults.BACK_S, "imac published its move")
     finally:
         fleet.lab("plug", "zone", "wan")
         fleet.lab("plug", "imac", "home")
@@ -80,9 +78,7 @@ def test_an_address_that_changes_50_times_in_10_s_ends_published_right_with_few_
     fleet.shell("mini", FLAP)
     assert time.monotonic() - begin < 15
     try:
-        faults.seconds_until(
-            lambda: faults.outer(fleet, "mini") == {"203.0.113.21"}, 10, "the last address is published"
-        )
+        seconds_until(lambda: faults.outer(fleet, "mini") == {"203.0.113.21"}, 10, "the last address is published")
         time.sleep(2)
         assert faults.outer(fleet, "mini") == {"203.0.113.21"}
         updates = re.findall(

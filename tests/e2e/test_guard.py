@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import faults, packets, proof
-from tests.e2e.fleet import Fleet
+from tests.e2e import packets, proof
+from tests.e2e.fleet import Fleet, seconds_until
 from tests.e2e.proof import FOLDER, WATCHER, ZONE
 
 TABLE = f"btmm_guard_{ZONE}"
@@ -55,7 +55,7 @@ def refused(fleet: Fleet) -> int:
 def refuses(fleet: Fleet, what: str) -> None:
     """Wait until the guard refuses packets: until it is the guard alone that keeps them."""
     before = refused(fleet)
-    faults.seconds_until(lambda: refused(fleet) > before, WITHIN_S, what)
+    seconds_until(lambda: refused(fleet) > before, WITHIN_S, what)
 
 
 def test_nothing_leaves_in_clear_whatever_becomes_of_charon(leaking: Fleet, tmp_path: Path) -> None:
@@ -76,4 +76,4 @@ def test_nothing_leaves_in_clear_whatever_becomes_of_charon(leaking: Fleet, tmp_
     # The same without the guard, or this would prove nothing.
     with leaking.capture("home", unguarded):
         leaking.on("imac", "nft", "delete", "table", "inet", TABLE)
-        faults.seconds_until(lambda: packets.count(unguarded, clear) > 0, WITHIN_S, "packets leave in clear")
+        seconds_until(lambda: packets.count(unguarded, clear) > 0, WITHIN_S, "packets leave in clear")

@@ -7,15 +7,15 @@ import json
 import re
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from tests.e2e import proof
-from tests.e2e.faults import seconds_until
-from tests.e2e.fleet import ROOT, CommandFailed, Fleet
+from tests.e2e.click import as_user, log_in, refused, ticket
+from tests.e2e.fleet import ROOT, CommandFailed, Fleet, seconds_until
 from tests.e2e.proof import FOLDER, WATCHER, ZONE
 
 HOSTS = ("imac", "macbook", "mini")
@@ -24,16 +24,7 @@ GSS = "/run/gss_peer.py"
 IDENTITY = f"FILE:/home/alice/.config/btmm/{ZONE}/user.pem,/home/alice/.config/btmm/{ZONE}/user.key"
 # As a client that takes the DNS for an authority: no mapping of names to realms, the TXT decides.
 BELIEVING = "/run/believing.conf"
-
-
-def as_alice(fleet: Fleet, host: str, script: str) -> str:
-    """Run a shell script as alice, with an environment as after a login."""
-    return fleet.on(host, "runuser", "--login", "alice", "--command", f"set -euo pipefail\n{script}")
-
-
-def ticket(fleet: Fleet, client: str, server: str) -> str:
-    """Have alice get a ticket; no password is typed, since there is nobody to type one."""
-    return as_alice(fleet, client, f"btmm ticket {server}.{ZONE} </dev/null")
+WITHIN_S = 60  # on a busy machine
 
 
 def status(fleet: Fleet, host: str) -> dict[str, Any]:
@@ -53,28 +44,19 @@ def mapped(fleet: Fleet, client: str, server: str) -> str:
     return found.strip()
 
 
-def until(holds: Callable[[], bool], what: str) -> None:
-    """Wait as long as a busy machine may take."""
-    seconds_until(holds, 60, what)
-
-
 def until_mapped(fleet: Fleet, client: str, server: str) -> None:
     """Wait until a client knows a host's true realm."""
     wanted = proof.realm(fleet, server)
-    until(lambda: mapped(fleet, client, server) == wanted, f"{client} knows the realm of {server}")
+    seconds_until(lambda: mapped(fleet, client, server) == wanted, WITHIN_S, f"{client} knows the realm of {server}")
 
 
 @pytest.fixture(scope="module")
 def alice(fleet: Fleet) -> Fleet:
     """Return the fleet with a user who logged in once, on macbook."""
     for host in HOSTS:
-        fleet.shell(host, "id -u alice >/dev/null 2>&1 || useradd --create-home --shell /bin/bash alice")
-        fleet.shell(host, "systemd-tmpfiles --create /etc/tmpfiles.d/btmm-kdc-*.conf")
         fleet.send(host, ROOT / "tests" / "e2e" / "gss_peer.py", GSS)
         fleet.on(host, "chmod", "a+r", GSS)
-    as_alice(fleet, "macbook", "btmm login")
-    run = fleet.playbook("playbooks/login.yml", "--limit", "macbook")
-    assert run.code == 0, run.output
+    log_in(fleet, "macbook")
     return fleet
 
 
@@ -88,9 +70,9 @@ def test_each_host_knows_the_realms_of_all(fleet: Fleet, client: str) -> None:
 def test_a_ticket_comes_through_a_tunnel_that_it_opens(alice: Fleet) -> None:
     proof.drop_tunnels(alice, "macbook", "imac")
     realm = proof.realm(alice, "imac")
-    said = ticket(alice, "macbook", "imac")
+    said = as_user(alice, "macbook", f"btmm ticket imac.{ZONE}")
     assert f"alice@{realm}" in said
-    held = as_alice(alice, "macbook", "klist -A")
+    held = as_user(alice, "macbook", "klist -A")
     assert f"krbtgt/{realm}@{realm}" in held
     assert alice.shell("macbook", "swanctl --list-sas").count("ESTABLISHED") == 1
 
@@ -135,10 +117,14 @@ def talk(fleet: Fleet, name: str, kind: str = "hostbased", environment: str = ""
     address = proof.ula(fleet, "imac")
     with fleet.started("imac", "timeout", "60", "python3", GSS, "accept", address, str(PORT)) as heard:
         listening = f"ss --no-header --listening --tcp --numeric | grep -q '{PORT}'"
-        until(lambda: fleet.shell("imac", f"{listening} && echo yes || echo no").strip() == "yes", "the acceptor")
+        seconds_until(
+            lambda: fleet.shell("imac", f"{listening} && echo yes || echo no").strip() == "yes",
+            WITHIN_S,
+            "the acceptor",
+        )
         try:
-            call = f"{environment} python3 {GSS} initiate {address} {PORT} {kind} {shlex.quote(name)} 2>&1"
-            return as_alice(fleet, "macbook", call)
+            call = f"{environment} python3 {GSS} initiate {address} {PORT} {kind} {shlex.quote(name)}"
+            return as_user(fleet, "macbook", call)
         finally:
             fleet.shell("imac", "pkill -f 'gss_peer.py [a]ccept' || true")
             heard()
@@ -146,8 +132,10 @@ def talk(fleet: Fleet, name: str, kind: str = "hostbased", environment: str = ""
 
 def test_an_expired_ticket_is_refused_and_replaced(alice: Fleet) -> None:
     realm = proof.realm(alice, "imac")
-    as_alice(alice, "macbook", f"kdestroy -A; kinit -l 5s -X X509_user_identity={IDENTITY} alice@{realm} </dev/null")
-    until(lambda: as_alice(alice, "macbook", "klist -s && echo good || echo over").strip() == "over", "its end")
+    as_user(alice, "macbook", f"kdestroy -A; kinit -l 5s -X X509_user_identity={IDENTITY} alice@{realm}")
+    seconds_until(
+        lambda: as_user(alice, "macbook", "klist -s && echo good || echo over") == "over", WITHIN_S, "its end"
+    )
     with pytest.raises(CommandFailed, match=r"expired"):
         talk(alice, f"host@imac.{ZONE}")
     ticket(alice, "macbook", "imac")
@@ -155,26 +143,19 @@ def test_an_expired_ticket_is_refused_and_replaced(alice: Fleet) -> None:
 
 
 def test_who_has_no_certificate_gets_no_ticket_and_is_asked_nothing(alice: Fleet) -> None:
-    told = refusal(alice, "mini", f"btmm ticket imac.{ZONE} </dev/null")
+    told = refused(alice, "mini", f"btmm ticket imac.{ZONE}")
     assert "btmm login" in told
     realm = proof.realm(alice, "imac")
-    bare = refusal(alice, "mini", f"kinit alice@{realm} </dev/null")
+    bare = refused(alice, "mini", f"kinit alice@{realm}")
     assert "preauthentication" in bare.lower() or "pre-authentication" in bare.lower()
 
 
-def refusal(fleet: Fleet, host: str, script: str) -> str:
-    """Return what alice is told."""
-    with pytest.raises(CommandFailed) as failed:
-        as_alice(fleet, host, script)
-    return str(failed.value)
-
-
-def until_refused(fleet: Fleet, why: str) -> None:
+def until_doubted(fleet: Fleet, why: str) -> None:
     """Wait until macbook does not believe what is said of imac, for this reason."""
-    until(lambda: why in refused(fleet, "macbook", "imac"), why)
+    seconds_until(lambda: why in doubted(fleet, "macbook", "imac"), WITHIN_S, why)
 
 
-def refused(fleet: Fleet, client: str, server: str) -> str:
+def doubted(fleet: Fleet, client: str, server: str) -> str:
     """Return why a client's daemon does not believe what the zone says of a host's realm."""
     reason: str = status(fleet, client)["realms_refused"].get(server, "")
     return reason
@@ -204,20 +185,22 @@ def test_a_forged_realm_moves_nobody(alice: Fleet) -> None:
             nsupdate(alice, f"update delete {name} {kind}", f"update add {name} 120 {kind} {data}")
             if kind == "TXT":
                 alice.on("macbook", "systemctl", "reload", WATCHER)
-            until_refused(alice, why)
+            until_doubted(alice, why)
             assert mapped(alice, "macbook", "imac") == true
             assert f"peer: host/imac.{ZONE}@{true}" in talk(alice, f"host@imac.{ZONE}")
         # Who believes the TXT is led to mini: the forgery is one that works.
         astray = f"host/imac.{ZONE}@{false}"
-        assert astray not in as_alice(alice, "macbook", f"kswitch -p alice@{true}; klist -A")
+        assert astray not in as_user(alice, "macbook", f"kswitch -p alice@{true}; klist -A")
         believing(alice, "macbook", true, false)
         with pytest.raises(CommandFailed):
             talk(alice, f"host@imac.{ZONE}", environment=f"KRB5_CONFIG={BELIEVING}")
-        assert astray in as_alice(alice, "macbook", "klist -A")
+        assert astray in as_user(alice, "macbook", "klist -A")
     finally:
         alice.shell("mini", f"{kadmin} delprinc -force host/imac.{ZONE}")
         alice.on("imac", "systemctl", "reload", WATCHER)
-    until(lambda: status(alice, "macbook")["realms_refused"] == {}, "macbook believes what is true again")
+    seconds_until(
+        lambda: status(alice, "macbook")["realms_refused"] == {}, WITHIN_S, "macbook believes what is true again"
+    )
     assert mapped(alice, "macbook", "imac") == true
 
 
@@ -237,7 +220,7 @@ def believing(fleet: Fleet, host: str, *realms: str) -> None:
 def test_a_peer_that_leaves_is_forgotten_and_comes_back(fleet: Fleet) -> None:
     fleet.on("mini", "systemctl", "stop", WATCHER)
     try:
-        until(lambda: mapped(fleet, "macbook", "mini") == "", "macbook forgets mini's realm")
+        seconds_until(lambda: mapped(fleet, "macbook", "mini") == "", WITHIN_S, "macbook forgets mini's realm")
     finally:
         fleet.on("mini", "systemctl", "start", WATCHER)
     began = time.monotonic()
