@@ -72,16 +72,21 @@ class ListFollow:
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, AGAIN_S[1])
 
-    async def _async_ask(self) -> bytes | None:
+    async def _async_ask(self) -> list[bytes]:
         certificates = await async_lookup(self._asker, *self.set)
-        return next((bytes(each.certificate) for each in certificates if each.certificate_type == _PKIX), None)
+        # Two while the owner's CA is changed; a record set has no order.
+        return sorted(bytes(each.certificate) for each in certificates if each.certificate_type == _PKIX)
 
-    def _keep(self, der: bytes | None) -> None:
-        if der is None or len(der) > _MAX_OCTETS:
+    def _keep(self, lists: list[bytes]) -> None:
+        if not lists or sum(map(len, lists)) > _MAX_OCTETS:
             return  # a zone that has none takes none away
-        lines = textwrap.wrap(base64.b64encode(der).decode(), 64)
-        content = "\n".join(["-----BEGIN X509 CRL-----", *lines, "-----END X509 CRL-----", ""]).encode()
+        content = "".join(map(_pem, lists)).encode()
         with contextlib.suppress(FileNotFoundError):
             if self._path.read_bytes() == content:
                 return
         write_atomic(self._path, content)
+
+
+def _pem(der: bytes) -> str:
+    lines = textwrap.wrap(base64.b64encode(der).decode(), 64)
+    return "\n".join(["-----BEGIN X509 CRL-----", *lines, "-----END X509 CRL-----", ""])

@@ -18,6 +18,7 @@ HOST_OPTIONS: dict[str, dict[str, Any]] = {
     "certificate_path": {"type": "path", "required": True},
     "ca_path": {"type": "path", "required": True},
     "crl_path": {"type": "path"},
+    "seconds": {"type": "bool", "default": False},
     "owner": {"type": "str", "default": "root"},
     "group": {"type": "str", "default": "root"},
     "mode": {"type": "str", "default": "0600"},

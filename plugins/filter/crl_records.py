@@ -12,7 +12,7 @@ description:
   - Makes the CERT record (RFC 4398, type PKIX) at C(_crl) below the zone, for M(btmm.fleet.dns_record_set). The
     daemons of the fleet follow it by DNS Push.
 options:
-  _input: {description: The list in PEM., type: str, required: true}
+  _input: {description: "The list in PEM; two, while the owner's CA is changed.", type: str, required: true}
 author:
   - The btmm.fleet maintainers
 """
@@ -31,6 +31,7 @@ _value:
 from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.btmm.fleet.plugins.module_utils.bundle import split
 from ansible_collections.btmm.fleet.plugins.module_utils.names import CRL_LABEL
 
 if TYPE_CHECKING:
@@ -44,9 +45,9 @@ def crl_records(pem: str) -> list[dict[str, Any]]:
     """Return the record set."""
     if "BEGIN X509 CRL" not in pem:
         raise AnsibleFilterError("this is no list of revoked certificates in PEM: give what owner_store returns as crl")
-    content = "".join(line for line in pem.splitlines() if not line.startswith("-----"))
+    contents = ("".join(each.splitlines()[1:-1]) for each in split(pem))
     # Neither a key nor an algorithm of DNSSEC is behind it (RFC 4398 section 2).
-    return [{"name": CRL_LABEL, "type": "CERT", "ttl": TTL_LIST, "rdata": [f"PKIX 0 0 {content}"]}]
+    return [{"name": CRL_LABEL, "type": "CERT", "ttl": TTL_LIST, "rdata": [f"PKIX 0 0 {each}" for each in contents]}]
 
 
 class FilterModule:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .atomic import write_atomic
+from .bundle import second_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +23,10 @@ class KeyFileError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class KeyFiles:
-    """Where one identity's files are, and who may read the key. ``crl``: the list of what the CA revoked, if wanted."""
+    """Where one identity's files are, and who may read the key.
+
+    ``crl``: the list of what the CA revoked, if wanted. ``seconds``: CA and list have a second file (see ``bundle``).
+    """
 
     key: Path
     certificate: Path
@@ -31,11 +35,16 @@ class KeyFiles:
     group: str
     key_mode: int
     crl: Path | None = None
+    seconds: bool = False
 
     def modes(self) -> dict[Path, int]:
         """Return every file with the mode it shall have."""
-        modes = {self.key: self.key_mode, self.certificate: PUBLIC_MODE, self.ca: PUBLIC_MODE}
-        return {**modes, self.crl: PUBLIC_MODE} if self.crl else modes
+        public = [self.certificate, self.ca, *([self.crl] if self.crl else []), *self.second_paths()]
+        return {self.key: self.key_mode, **dict.fromkeys(public, PUBLIC_MODE)}
+
+    def second_paths(self) -> dict[Path, Path]:
+        """Return the second files by what they are made of."""
+        return {second_path(path): path for path in (self.ca, self.crl) if path} if self.seconds else {}
 
     def make_key(self) -> None:
         """Make an ECDSA P-256 key: it is in a private file from its first moment on disk.

@@ -81,7 +81,8 @@ class Authorities:
     @cached_property
     def anchors(self) -> list[Authority]:
         """Every CA whose word counts, the oldest first; OwnerError when a file is missing or damaged."""
-        return [self._authority(""), *([self._authority(NEXT)] if self.stage else [])]
+        prefixes = ("", NEXT) if self.stage else ("",)  # the stage first: it may end what was cut short
+        return [self._authority(prefix) for prefix in prefixes]
 
     @property
     def issuing(self) -> Authority:

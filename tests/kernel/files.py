@@ -53,6 +53,7 @@ def render(folder: Path, data_path: str) -> None:
         for kind, file in files.items():
             (etc / "swanctl" / kind).mkdir(parents=True)
             (etc / "swanctl" / kind / f"btmm-{ZONE}.pem").write_bytes(file.read_bytes())
+        (etc / "swanctl" / "x509ca" / f"btmm-{ZONE}+2.pem").write_bytes(issued.ca.read_bytes())
         inventory[host.label] = {
             "folder": str(etc.parent),
             "btmm_zone": ZONE,

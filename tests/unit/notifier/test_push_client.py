@@ -67,7 +67,7 @@ async def following(
         return servers
 
     told = Told()
-    client = PushClient(async_servers, context(shown), told.changed, told.state)
+    client = PushClient(async_servers, lambda: context(shown), told.changed, told.state)
     client.follow(questions)
     running = asyncio.create_task(client.async_run())
     try:
