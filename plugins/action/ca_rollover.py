@@ -25,7 +25,7 @@ class ActionModule(FleetAction):
         """Take the step, unless it was taken."""
         store = self.store()
         store.unlock()
-        before = _text(store.authorities)
+        before, former = _text(store.authorities), store.authorities.stage
         changed = self._step(store)
         authorities = self.store().authorities
         header = f"owner CA of {store.zone}"
@@ -33,6 +33,7 @@ class ActionModule(FleetAction):
         going_on = authorities.stage is not None
         return {
             "changed": changed,
+            "former_stage": former.name if former else "",
             "stage": authorities.stage.name if authorities.stage else "",
             "lacking": authorities.lacking() if going_on else [],
             "outdated": authorities.outdated() if going_on else [],

@@ -55,6 +55,10 @@ stage:
   description: V(both), V(issuing), or empty when there is one CA alone.
   returned: always
   type: str
+former_stage:
+  description: The same from before the step.
+  returned: always
+  type: str
 lacking:
   description: Who has not both CAs as anchors yet.
   returned: always
