@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint
@@ -23,12 +24,18 @@ if TYPE_CHECKING:
 NEXT_WAY_S = 1.2  # for each way before the last, and for each after a move, when a peer may be elsewhere by now, too
 
 
+CALLS = (
+    20  # at once: each holds up to two of charon's 64 threads (role tunnel), and without any left it does nothing more
+)
+
+
 class Caller:
-    """Makes tunnels; vici is synchronous, so each call runs in a thread."""
+    """Makes tunnels; vici is synchronous, so each call runs in a thread, one that nobody else waits for."""
 
     def __init__(self, config: Config, rendezvous: Rendezvous | None) -> None:
         self._config = config
         self._rendezvous = rendezvous
+        self._threads = ThreadPoolExecutor(CALLS, "call")
         self._worked: dict[str, tuple[tuple[Way, ...], str]] = {}  # by which of its ways a peer was reached last
         self._rungs: dict[int, str] = {}  # the rung of each tunnel of ours
 
@@ -63,11 +70,12 @@ class Caller:
         order = sorted(peer.ways, key=lambda way: ways == peer.ways and way.rung != worked)
         failure: Exception | None = None
         numbers = frozenset(tunnel.number for tunnel in dead)
+        loop = asyncio.get_running_loop()
         for way in order:
             try:
                 at = await self._async_endpoint(peer, way)
                 within_s = last_s if way is order[-1] else min(last_s, NEXT_WAY_S)
-                number = await asyncio.to_thread(self._call, peer, at, within_s, numbers)
+                number = await loop.run_in_executor(self._threads, self._call, peer, at, within_s, numbers)
             except TunnelError as err:
                 failure = failure or err
             else:
@@ -89,7 +97,7 @@ class Caller:
             TunnelError: nobody answers there.
         """
         at = await self._async_endpoint(peer, way)
-        number = await asyncio.to_thread(self._call_beside, peer, at)
+        number = await asyncio.get_running_loop().run_in_executor(self._threads, self._call_beside, peer, at)
         self._worked[peer.label] = peer.ways, way.rung
         self._rungs[number] = way.rung
 

@@ -6,12 +6,14 @@ from __future__ import annotations
 import os
 import re
 import time
+from ipaddress import IPv6Network
 
-from tests.e2e import faults, proof
+from tests.e2e import faults, made_up, proof
 from tests.e2e.fleet import Fleet, seconds_until
 from tests.e2e.proof import WATCHER, ZONE
 
 OUTAGE_S = float(os.environ.get("BTMM_OUTAGE_S", "90"))
+CALLED, OFF = 16, "203.0.113.99"  # made-up hosts, and where nobody is
 # Runs in mini's place: its address changes 50 times within ten seconds, and is the second one at the end.
 FLAP = """
 for _ in $(seq 25); do
@@ -88,4 +90,21 @@ def test_an_address_that_changes_50_times_in_10_s_ends_published_right_with_few_
         assert 1 <= len(updates) <= 15, f"{len(updates)} updates"
     finally:
         fleet.lab("plug", "mini", "wan")
+    faults.whole(fleet)
+
+
+def test_while_many_hosts_that_are_off_are_called_another_is_reached_and_charon_lives(fleet: Fleet) -> None:
+    prefix = IPv6Network(f"{proof.ula(fleet, 'mini')}/48", strict=False)
+    made_up.publish(fleet, "off", CALLED, prefix, OFF)
+    try:
+        proof.drop_tunnels(fleet, "macbook", "mini")
+        fleet.shell(
+            "macbook",
+            f"for n in $(seq {CALLED}); do curl -s --max-time 9 http://off-$n.{ZONE}/ > /dev/null & done\nsleep 1.5\n"
+            f"curl -sS --fail --max-time 4 http://mini.{ZONE}/\n"
+            "timeout 3 swanctl --list-sas --noblock > /dev/null\nwait",
+            timeout=40,
+        )
+    finally:
+        made_up.withdraw(fleet, "off", CALLED, prefix, OFF)
     faults.whole(fleet)
