@@ -102,7 +102,7 @@ def _take_list(zone: str) -> int:
     lists = revoked.Lists(
         installed=places.REVOKED_ROOT / file,
         received=own.state / places.LIST_FILE,
-        copies=(own.config / "kdc" / "crl.pem",),
+        copies=(own.config / places.KDC_FOLDER / places.LIST_FILE,),
         authority=places.SWANCTL_ROOT / "x509ca" / file,
         judged=places.JUDGED_ROOT / zone,
     )

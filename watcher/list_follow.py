@@ -9,13 +9,11 @@ one.
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import logging
-import textwrap
 from typing import TYPE_CHECKING
 
-from ansible_collections.btmm.fleet.plugins.module_utils import names
+from ansible_collections.btmm.fleet.plugins.module_utils import cert_record, names, pem
 from ansible_collections.btmm.fleet.plugins.module_utils.atomic import write_atomic
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 from dns.rdatatype import RdataType
@@ -35,7 +33,6 @@ _LOGGER = logging.getLogger(__name__)
 
 AGAIN_S = (2.0, 600.0)  # first and longest wait between attempts to ask
 _MAX_OCTETS = 60_000  # what a message of DNS carries
-_PKIX = 1  # RFC 4398 section 2.1
 
 
 class ListFollow:
@@ -73,20 +70,15 @@ class ListFollow:
                 wait_s = min(wait_s * 2, AGAIN_S[1])
 
     async def _async_ask(self) -> list[bytes]:
-        certificates = await async_lookup(self._asker, *self.set)
+        records = await async_lookup(self._asker, *self.set)
         # Two while the owner's CA is changed; a record set has no order.
-        return sorted(bytes(each.certificate) for each in certificates if each.certificate_type == _PKIX)
+        return sorted(bytes(each.certificate) for each in records if each.certificate_type == cert_record.PKIX)
 
     def _keep(self, lists: list[bytes]) -> None:
         if not lists or sum(map(len, lists)) > _MAX_OCTETS:
             return  # a zone that has none takes none away
-        content = "".join(map(_pem, lists)).encode()
+        content = "".join(pem.encode(pem.LIST, der) for der in lists).encode()
         with contextlib.suppress(FileNotFoundError):
             if self._path.read_bytes() == content:
                 return
         write_atomic(self._path, content)
-
-
-def _pem(der: bytes) -> str:
-    lines = textwrap.wrap(base64.b64encode(der).decode(), 64)
-    return "\n".join(["-----BEGIN X509 CRL-----", *lines, "-----END X509 CRL-----", ""])

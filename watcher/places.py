@@ -15,7 +15,7 @@ KDC_FOLDER = "kdc"
 STATUS_FILE = "status.json"
 LOCK_FILE = "lock"
 METRICS_FILE = "metrics.prom"
-LIST_FILE = "crl.pem"  # the owner's list of revoked certificates, as the zone has it
+LIST_FILE = "crl.pem"  # the owner's list of revoked certificates, as the zone has it, and as the KDC does
 
 SWANCTL_ROOT = Path("/etc/swanctl")
 REVOKED_ROOT = SWANCTL_ROOT / "x509crl"  # as charon judges by it

@@ -8,11 +8,11 @@ DER in hex), and answers each with `{"reason": null}`, or with a reason to refus
 from __future__ import annotations
 
 import json
-import ssl
 import subprocess
 import sys
 from pathlib import Path
 
+from ansible_collections.btmm.fleet.plugins.module_utils import pem
 from ansible_collections.btmm.fleet.plugins.module_utils.krb5_principal import principals
 
 _PATIENCE_S = 10.0
@@ -45,7 +45,7 @@ def refusal(certificate: bytes, host: str, realm: str, authority: str, revoked: 
         command += ["-crl_check", "-CRLfile", revoked]
     try:
         done = subprocess.run(
-            command, input=ssl.DER_cert_to_PEM_cert(certificate), text=True, capture_output=True, check=False,
+            command, input=pem.encode(pem.CERTIFICATE, certificate), text=True, capture_output=True, check=False,
             timeout=_PATIENCE_S,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as err:

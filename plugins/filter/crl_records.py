@@ -31,6 +31,7 @@ _value:
 from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.btmm.fleet.plugins.module_utils import cert_record, pem
 from ansible_collections.btmm.fleet.plugins.module_utils.bundle import split
 from ansible_collections.btmm.fleet.plugins.module_utils.names import CRL_LABEL
 
@@ -41,13 +42,15 @@ if TYPE_CHECKING:
 TTL_LIST = 120
 
 
-def crl_records(pem: str) -> list[dict[str, Any]]:
+def crl_records(crl: str) -> list[dict[str, Any]]:
     """Return the record set."""
-    if "BEGIN X509 CRL" not in pem:
-        raise AnsibleFilterError("this is no list of revoked certificates in PEM: give what owner_store returns as crl")
-    contents = ("".join(each.splitlines()[1:-1]) for each in split(pem))
-    # Neither a key nor an algorithm of DNSSEC is behind it (RFC 4398 section 2).
-    return [{"name": CRL_LABEL, "type": "CERT", "ttl": TTL_LIST, "rdata": [f"PKIX 0 0 {each}" for each in contents]}]
+    try:
+        lists = [pem.decode(pem.LIST, each) for each in split(crl) or [crl]]
+    except ValueError as error:
+        raise AnsibleFilterError(
+            f"this is no list of revoked certificates ({error}): give what owner_store returns as crl"
+        ) from None
+    return [{"name": CRL_LABEL, "type": "CERT", "ttl": TTL_LIST, "rdata": [cert_record.text(der) for der in lists]}]
 
 
 class FilterModule:

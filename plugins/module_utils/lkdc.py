@@ -7,12 +7,12 @@ import os
 import re
 import secrets
 import shutil
-import ssl
 import subprocess
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
+from . import pem
 from .atomic import write_atomic
 from .keyfiles import PUBLIC_MODE, KeyFileError, KeyFiles, openssl
 from .krb5_names import realm_of
@@ -140,7 +140,7 @@ class Kdc:
             LkdcError: the anchor's file is damaged.
         """
         try:
-            return realm_of(ssl.PEM_cert_to_DER_cert(self.anchor.read_text(encoding="ascii").strip()))
+            return realm_of(pem.decode(pem.CERTIFICATE, self.anchor.read_text(encoding="ascii")))
         except FileNotFoundError:
             return None
         except (ValueError, OSError) as error:

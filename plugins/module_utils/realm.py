@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import base64
-import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +11,7 @@ import dns.rdataclass
 import dns.rdatatype
 from dns.rdtypes.ANY.TXT import TXT
 
+from . import cert_record, pem
 from .krb5_names import realm_of
 
 if TYPE_CHECKING:
@@ -29,15 +28,11 @@ class Realm:
     certificate: bytes
 
     def rdatas(self) -> tuple[Rdata, Rdata]:
-        """Return the TXT that Kerberos clients know, and the certificate (RFC 4398 section 2.1).
-
-        Key tag and algorithm are 0, as for what is no key of the DNS.
-        """
+        """Return the TXT that Kerberos clients know, and the certificate."""
         kind = dns.rdataclass.IN
-        text = f"PKIX 0 0 {base64.b64encode(self.certificate).decode()}"
         return (
             TXT(kind, dns.rdatatype.TXT, [self.name.encode()]),
-            dns.rdata.from_text(kind, dns.rdatatype.CERT, text),
+            dns.rdata.from_text(kind, dns.rdatatype.CERT, cert_record.text(self.certificate)),
         )
 
 
@@ -52,8 +47,4 @@ def read_realm(directory: Path) -> Realm | None:
         anchor, certificate = ((directory / name).read_text(encoding="ascii") for name in ("anchor.pem", "kdc.pem"))
     except FileNotFoundError:
         return None
-    return Realm(realm_of(_der(anchor)), _der(certificate))
-
-
-def _der(pem: str) -> bytes:
-    return ssl.PEM_cert_to_DER_cert(pem.strip())
+    return Realm(realm_of(pem.decode(pem.CERTIFICATE, anchor)), pem.decode(pem.CERTIFICATE, certificate))

@@ -21,6 +21,8 @@ from pyasn1.codec.der import encoder
 from pyasn1.type.univ import ObjectIdentifier, OctetString
 from pyasn1_modules import rfc5208, rfc7914, rfc8018
 
+from . import pem
+
 AES256_CBC = ObjectIdentifier("2.16.840.1.101.3.4.1.42")
 
 
@@ -111,8 +113,7 @@ def seal_key(key: ec.EllipticCurvePrivateKey, passphrase: str, cost: Cost | None
     info["encryptionAlgorithm"]["algorithm"] = rfc8018.id_PBES2
     info["encryptionAlgorithm"]["parameters"] = encoder.encode(scheme)
     info["encryptedData"] = box
-    body = base64.encodebytes(encoder.encode(info)).decode()
-    return f"-----BEGIN ENCRYPTED PRIVATE KEY-----\n{body}-----END ENCRYPTED PRIVATE KEY-----\n".encode()
+    return pem.encode(pem.ENCRYPTED_KEY, encoder.encode(info)).encode()
 
 
 def unseal_key(stored: bytes, passphrase: str) -> ec.EllipticCurvePrivateKey:
@@ -122,7 +123,7 @@ def unseal_key(stored: bytes, passphrase: str) -> ec.EllipticCurvePrivateKey:
         WrongPassphrase: the passphrase does not open it.
         Damaged: not an encrypted PKCS #8 key on an elliptic curve.
     """
-    if b"BEGIN ENCRYPTED PRIVATE KEY" not in stored:
+    if f"BEGIN {pem.ENCRYPTED_KEY}".encode() not in stored:
         raise Damaged("it is not an encrypted PKCS #8 key")
     try:
         key = serialization.load_pem_private_key(stored, passphrase.encode())

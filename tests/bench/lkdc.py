@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tests.bench.report import report
 from tests.certificates import PREFIX
 from tests.e2e import proof
+from tests.e2e.click import SMB, as_user, log_in
 from tests.e2e.fleet import ROOT, Fleet
 from tests.e2e.proof import ZONE
 
@@ -34,10 +35,6 @@ MINTS = 10
 CLICKS = 10
 FLEET = "bench_lkdc"
 HOST = f"imac.{ZONE}"
-LOG_IN = (
-    "id -u alice >/dev/null 2>&1 || useradd --create-home alice;"
-    " systemd-tmpfiles --create /etc/tmpfiles.d/btmm-kdc-*.conf"
-)
 
 
 def mint_once(ca: cx509.Certificate, key: ec.EllipticCurvePrivateKey) -> float:
@@ -79,21 +76,19 @@ def share() -> str:
 
 
 def click(fleet: Fleet) -> float:
-    """List the folder's files as alice on macbook; return the seconds it took there."""
-    place = "DIR:/run/btmm-tickets/alice"
+    """List the folder's files as the user on macbook; return the seconds it took there."""
     script = (
-        f"begin=$(date +%s%N); btmm ticket --quiet {HOST} </dev/null\n"
-        f"smbclient --use-krb5-ccache={place} //{HOST}/{share()} -c ls </dev/null >/dev/null\n"
+        f"begin=$(date +%s%N); btmm ticket --quiet {HOST}; {SMB} //{HOST}/{share()} -c ls >/dev/null\n"
         "echo $(( $(date +%s%N) - begin ))"
     )
-    return int(fleet.on("macbook", "runuser", "--login", "alice", "--command", f"set -euo pipefail\n{script}")) / 1e9
+    return int(as_user(fleet, "macbook", script).splitlines()[-1]) / 1e9
 
 
 def clicks(fleet: Fleet) -> tuple[list[float], list[float]]:
     """Return seconds of first clicks, with nothing there before, and of second ones."""
     first, second = [], []
     for _ in range(CLICKS):
-        fleet.on("macbook", "runuser", "--login", "alice", "--command", "kdestroy -A 2>/dev/null || true")
+        as_user(fleet, "macbook", "kdestroy -A || true")
         proof.drop_tunnels(fleet, "macbook", "imac")
         first.append(click(fleet))
         second.append(click(fleet))
@@ -104,18 +99,10 @@ def enrolled() -> Fleet:
     """Return a fleet with a user who logged in on macbook."""
     fleet = Fleet(FLEET)
     fleet.lab("up")
-    played(fleet, "site.yml")
-    for host in ("imac", "macbook"):
-        fleet.shell(host, LOG_IN)
-    fleet.on("macbook", "runuser", "--login", "alice", "--command", "btmm login")
-    played(fleet, "playbooks/login.yml")
-    return fleet
-
-
-def played(fleet: Fleet, playbook: str) -> None:
-    """Run a playbook to a good end."""
-    run = fleet.playbook(playbook)
+    run = fleet.playbook("site.yml")
     assert run.code == 0, run.output
+    log_in(fleet, "macbook")
+    return fleet
 
 
 def main() -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.e2e import packets, proof
-from tests.e2e.fleet import ROOT, Fleet
+from tests.e2e.fleet import ROOT, Fleet, seconds_until
 
 ROUTERS = {"imac": "nat-home", "macbook": "nat-cafe"}
 ZONE_HOST = "203.0.113.10"
@@ -22,16 +22,6 @@ RELAYED = "udp portrange 40000-40999"
 # An INFORMATIONAL exchange of IKE (RFC 7296, section 3.1), four zero octets before its header (RFC 3948, section 2.2).
 ENDING = f"({packets.IKE} and udp[30] == 37)"
 TOKEN = "(udp[4:2] == 28 and udp[8:4] == 0x62746d52)"  # docs/architecture.md, "The relay"
-
-
-def until(
-    holds: Callable[[], object], what: str, within_s: float = WITHIN_S, told: Callable[[], str] = lambda: ""
-) -> None:
-    """Wait for something that the fleet does by itself."""
-    end = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < end, f"not within {within_s:.0f} s: {what}\n{told()}"
-        time.sleep(0.3)
 
 
 def ways(fleet: Fleet, host: str) -> set[str]:
@@ -67,7 +57,7 @@ def change(fleet: Fleet, translate: str, *, mapping: bool) -> None:
         fleet.on(host, "systemctl", "restart", f"btmm-watcher@{proof.ZONE}")
     best = "10" if mapping else "20" if translate == "masquerade" else "30"
     for host in ROUTERS:
-        until(partial(is_reached, fleet, host, best), f"the best way to {host} has priority {best}")
+        seconds_until(partial(is_reached, fleet, host, best), WITHIN_S, f"the best way to {host} has priority {best}")
 
 
 @pytest.fixture(scope="module")
@@ -177,11 +167,11 @@ def test_a_tunnel_goes_back_to_a_direct_way_when_there_is_one(relayed: Fleet) ->
     assert rung(relayed, "macbook", "imac") == "relayed"
     relayed.on("nat-home", "systemctl", "start", "lab-miniupnpd")  # it announces itself
     try:
-        until(lambda: "10" in ways(relayed, "imac"), "imac is mapped")
-        until(
+        seconds_until(lambda: "10" in ways(relayed, "imac"), WITHIN_S, "imac is mapped")
+        seconds_until(
             lambda: rung(relayed, "macbook", "imac") == "direct",
-            "the tunnel is direct",
             TTL_S + WITHIN_S,
+            "the tunnel is direct",
             lambda: relayed.shell("macbook", f"btmm status; journalctl -n 30 -o cat -u btmm-watcher@{proof.ZONE}"),
         )
         proof.fetch(relayed, "macbook", "imac")

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.e2e import proof
-from tests.e2e.fleet import Fleet
+from tests.e2e.fleet import Fleet, seconds_until
 
 KEYS = "/run/btmm-notifier-keys/keys.conf"
 WITHIN_S = 1.0
@@ -30,18 +29,11 @@ def serial(fleet: Fleet) -> int:
     )
 
 
-def until(condition: Callable[[], bool], patience_s: float) -> None:
-    end = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < end, "not within the time"
-        time.sleep(0.1)
-
-
 def followed(fleet: Fleet, before: int) -> None:
     """See that the zone changes, and that the mirror has the change."""
-    until(lambda: serial(fleet) > before, 30)
+    seconds_until(lambda: serial(fleet) > before, 30, "the zone changes")
     # Asking takes longer than following: each look is a command in a container.
-    until(lambda: zone(fleet)["serial"] == serial(fleet), WITHIN_S + 2)
+    seconds_until(lambda: zone(fleet)["serial"] == serial(fleet), WITHIN_S + 2, "the mirror has the change")
 
 
 def test_a_host_that_comes_and_goes_is_in_the_mirror_at_once(fleet: Fleet) -> None:
@@ -56,7 +48,9 @@ def test_a_host_that_comes_and_goes_is_in_the_mirror_at_once(fleet: Fleet) -> No
 def test_the_notifier_outlives_the_primarys_restart_and_its_own(fleet: Fleet) -> None:
     for unit in ("named", "btmm-notifier"):
         fleet.on("zone", "systemctl", "restart", unit)
-        until(lambda: not zone(fleet)["stale"] and zone(fleet)["serial"] == serial(fleet), 20)
+        seconds_until(
+            lambda: not zone(fleet)["stale"] and zone(fleet)["serial"] == serial(fleet), 20, "the mirror is as the zone"
+        )
 
 
 def test_it_holds_the_hosts_keys_and_not_the_owners(fleet: Fleet) -> None:
@@ -100,14 +94,15 @@ def test_a_watcher_follows_by_the_best_way_that_there_is(fleet: Fleet, off: list
         fleet.on(host, "btmm", "wait", "--timeout", "30")
     # The tunnel is what there is to follow for. The one who called stays, and the other one moves.
     fleet.on("macbook", "ping", "-c", "1", f"imac.{proof.ZONE}")
-    until(lambda: follow(fleet, "macbook") == method, 30)
+    seconds_until(lambda: follow(fleet, "macbook") == method, 30, f"macbook follows by {method}")
     time.sleep(SUBSCRIBED_S)
     moved = time.time()
     try:
         fleet.lab("plug", "imac", "cafe")
         journal = f"journalctl --since @{moved:.3f} -u btmm-watcher@{proof.ZONE}"
         heard = f"{journal} | grep -c 'imac is elsewhere now' || true"
-        until(lambda: int(fleet.shell("macbook", heard)) > 0, 30 if method != "polling" else 150)
+        patience_s = 30 if method != "polling" else 150
+        seconds_until(lambda: int(fleet.shell("macbook", heard)) > 0, patience_s, "macbook hears that imac moved")
     finally:
         fleet.lab("plug", "imac", "home")
         fleet.on("imac", "btmm", "wait", "--timeout", "30")

@@ -5,19 +5,19 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from tests.e2e import packets, proof
-from tests.e2e.fleet import ROOT, CommandFailed, Fleet
+from tests.e2e.fleet import ROOT, CommandFailed, Fleet, seconds_until
 
 UNIT = f"btmm-watcher@{proof.ZONE}.service"
 STATE = "/var/lib/btmm/portmap.json"
 NEW_WAN = "203.0.113.151"
+WITHIN_S = 30
 
 # Version 2 (the first octet of the payload) is PCP; what is left on the port is NAT-PMP.
 NO_PCP = ["udp dport 5351 @th,64,8 2 drop"]
@@ -48,15 +48,6 @@ def mapping(fleet: Fleet, host: str) -> dict[str, Any]:
     return value
 
 
-def until(what: str, holds: Callable[[], object], within_s: float = 30) -> float:
-    """Wait until something holds, and return after how many seconds it did."""
-    started = time.monotonic()
-    while not holds():
-        assert time.monotonic() - started < within_s, f"not after {within_s} s: {what}"
-        time.sleep(0.05)
-    return time.monotonic() - started
-
-
 def published(fleet: Fleet, host: str) -> tuple[set[str], set[int]]:
     """Return the outer addresses and ports that the zone tells for a host, without the relay's (priorities 20, 30)."""
     records = proof.zone_records(fleet)
@@ -73,7 +64,7 @@ def ways(fleet: Fleet, host: str) -> list[list[str]]:
 
 def until_told(fleet: Fleet, host: str) -> str:
     """Wait until a host says why nothing is mapped, and return it."""
-    until("told", lambda: status(fleet, host).get("unmapped"))
+    seconds_until(lambda: status(fleet, host).get("unmapped"), WITHIN_S, "told")
     return str(status(fleet, host)["unmapped"])
 
 
@@ -123,7 +114,7 @@ def _emptied(fleet: Fleet) -> None:
     """Hosts that moved in other tests have left mappings behind, for as long as these were granted."""
     for host, router in (("imac", "nat-home"), ("macbook", "nat-cafe")):
         reboot(fleet, router)
-        until(f"{host} is mapped again", lambda: len(mapped(fleet, router)) == 1)  # noqa: B023 - called here
+        seconds_until(lambda: len(mapped(fleet, router)) == 1, WITHIN_S, f"{host} is mapped again")  # noqa: B023 - called here
 
 
 @pytest.fixture
@@ -131,7 +122,7 @@ def imac(fleet: Fleet) -> Iterator[Fleet]:
     """Return the fleet; afterwards imac is mapped as at the beginning."""
     yield fleet
     fresh(fleet, "imac")
-    until("imac is mapped again", lambda: mapping(fleet, "imac").get("method") == "pcp")
+    seconds_until(lambda: mapping(fleet, "imac").get("method") == "pcp", WITHIN_S, "imac is mapped again")
 
 
 def test_pcp_is_asked_first_and_alone(imac: Fleet) -> None:
@@ -139,7 +130,7 @@ def test_pcp_is_asked_first_and_alone(imac: Fleet) -> None:
     imac.on("imac", "systemctl", "stop", UNIT)
     with imac.capture("home", path):
         fresh(imac, "imac")
-        until("mapped by PCP", lambda: mapping(imac, "imac").get("method") == "pcp")
+        seconds_until(lambda: mapping(imac, "imac").get("method") == "pcp", WITHIN_S, "mapped by PCP")
     asked = packets.count(path, "dst port 5351 and udp[8] == 2")
     assert asked >= 1
     # NAT-PMP goes beside a repetition only, and on a machine that is quiet there is none.
@@ -150,7 +141,7 @@ def test_pcp_is_asked_first_and_alone(imac: Fleet) -> None:
 def test_nat_pmp_where_pcp_is_not_answered(imac: Fleet) -> None:
     with filtered(imac, "nat-home", NO_PCP):
         fresh(imac, "imac")
-        until("mapped by NAT-PMP", lambda: mapping(imac, "imac").get("method") == "nat-pmp")
+        seconds_until(lambda: mapping(imac, "imac").get("method") == "nat-pmp", WITHIN_S, "mapped by NAT-PMP")
         assert mapped(imac, "nat-home") == {"192.168.10.10": 4500}
         proof.fetch(imac, "macbook", "imac")
         imac.on("imac", "systemctl", "stop", UNIT)
@@ -168,14 +159,14 @@ def test_nat_pmp_where_pcp_is_not_answered(imac: Fleet) -> None:
 def test_upnp_where_5351_is_silent(imac: Fleet, host: str, router: str, wan: str, inner: str) -> None:
     with told_address(imac, router, wan), filtered(imac, router, UPNP_ONLY):
         fresh(imac, host)
-        until("mapped by UPnP", lambda: mapping(imac, host).get("method") == "upnp")
+        seconds_until(lambda: mapping(imac, host).get("method") == "upnp", WITHIN_S, "mapped by UPnP")
         assert mapped(imac, router)[inner] == 4500
         assert published(imac, host) == ({wan}, {4500})
         assert not imac.shell(host, "pgrep -f [p]ortmap.igd || true"), "the child is still there"
         imac.on(host, "systemctl", "stop", UNIT)
         assert inner not in mapped(imac, router)
     fresh(imac, host)
-    until("mapped by PCP again", lambda: mapping(imac, host).get("method") == "pcp")
+    seconds_until(lambda: mapping(imac, host).get("method") == "pcp", WITHIN_S, "mapped by PCP again")
 
 
 def test_a_gateway_without_any_of_them_is_told_in_one_sentence(imac: Fleet) -> None:
@@ -194,44 +185,44 @@ def test_a_granted_port_that_differs_is_published_and_found(imac: Fleet) -> None
     try:
         assert imac.on("imac", "python3", "-c", TAKE, "600").strip() == "4500"
         imac.shell("imac", f"rm -f {STATE}; systemctl start {UNIT}")
-        until("mapped", lambda: mapping(imac, "imac").get("method") == "pcp")
+        seconds_until(lambda: mapping(imac, "imac").get("method") == "pcp", WITHIN_S, "mapped")
         port = mapped(imac, "nat-home")["192.168.10.10"]
         assert port != 4500
-        until("published", lambda: published(imac, "imac") == ({"203.0.113.101"}, {port}))
+        seconds_until(lambda: published(imac, "imac") == ({"203.0.113.101"}, {port}), WITHIN_S, "published")
         proof.fetch(imac, "macbook", "imac")
         # The port is asked for again, though 4500 is free now: peers know it.
         imac.on("imac", "python3", "-c", TAKE, "0")
         imac.on("imac", "systemctl", "restart", UNIT)
-        until("mapped", lambda: mapped(imac, "nat-home") == {"192.168.10.10": port})
+        seconds_until(lambda: mapped(imac, "nat-home") == {"192.168.10.10": port}, WITHIN_S, "mapped")
     finally:
         imac.on("imac", "ip", "address", "delete", "192.168.10.77/24", "dev", "eth0")
 
 
 def test_a_nat_that_reboots_with_another_address_is_followed_at_once(imac: Fleet) -> None:
-    until("published", lambda: published(imac, "imac") == ({"203.0.113.101"}, {4500}))
+    seconds_until(lambda: published(imac, "imac") == ({"203.0.113.101"}, {4500}), WITHIN_S, "published")
     try:
         # miniupnpd 2.3.9 maps nothing any more after its address changed (its issues 890, 904), unless it starts anew.
         imac.lab("plug", "nat-home", "wan", NEW_WAN)
         reboot(imac)
-        seconds = until("published anew", lambda: published(imac, "imac") == ({NEW_WAN}, {4500}), within_s=5)
+        seconds = seconds_until(lambda: published(imac, "imac") == ({NEW_WAN}, {4500}), 5, "published anew")
         assert mapped(imac, "nat-home") == {"192.168.10.10": 4500}
         proof.fetch(imac, "macbook", "imac")
         print(f"published {seconds:.2f} s after the gateway was back")
     finally:
         imac.lab("plug", "nat-home", "wan", "203.0.113.101")
         reboot(imac)
-    until("published again", lambda: published(imac, "imac") == ({"203.0.113.101"}, {4500}), within_s=5)
+    seconds_until(lambda: published(imac, "imac") == ({"203.0.113.101"}, {4500}), 5, "published again")
 
 
 def test_a_table_that_was_emptied_is_filled_at_once(imac: Fleet) -> None:
     """The address stays, the epoch goes on (system_uptime=yes): only the announcement tells."""
-    until("mapped", lambda: mapped(imac, "nat-home") == {"192.168.10.10": 4500})
+    seconds_until(lambda: mapped(imac, "nat-home") == {"192.168.10.10": 4500}, WITHIN_S, "mapped")
     reboot(imac)
-    until("mapped again", lambda: mapped(imac, "nat-home") == {"192.168.10.10": 4500}, within_s=5)
+    seconds_until(lambda: mapped(imac, "nat-home") == {"192.168.10.10": 4500}, 5, "mapped again")
 
 
 def test_the_mapping_goes_when_the_daemon_stops(imac: Fleet) -> None:
-    until("mapped", lambda: mapped(imac, "nat-home") == {"192.168.10.10": 4500})
+    seconds_until(lambda: mapped(imac, "nat-home") == {"192.168.10.10": 4500}, WITHIN_S, "mapped")
     imac.on("imac", "systemctl", "stop", UNIT)
     assert mapped(imac, "nat-home") == {}
 
@@ -243,5 +234,5 @@ def test_a_suspend_takes_the_host_out_of_the_zone_and_the_resume_puts_it_back(im
     assert ways(imac, "imac") == []
     assert mapped(imac, "nat-home") == {}
     imac.on("imac", hook, "post", "suspend")
-    until("published again", lambda: published(imac, "imac") == ({"203.0.113.101"}, {4500}))
+    seconds_until(lambda: published(imac, "imac") == ({"203.0.113.101"}, {4500}), WITHIN_S, "published again")
     proof.fetch(imac, "macbook", "imac")

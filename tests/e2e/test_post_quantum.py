@@ -11,15 +11,14 @@ import json
 import os
 import re
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.e2e import packets
-from tests.e2e.fleet import ROOT, CommandFailed, Fleet
+from tests.e2e.fleet import ROOT, CommandFailed, Fleet, seconds_until
 from tests.e2e.proof import ZONE
 
 PLUGIN = Path(__file__).parent / "post_quantum" / "plugin.c"
@@ -32,14 +31,6 @@ INTERMEDIATE = f"({packets.IKE} and udp[30] == 43)"
 FOLLOWUP = f"({packets.IKE} and udp[30] == 44)"
 # An IKE_SA_INIT whose first payload is no SA: the other end wants another group, or a cookie.
 AGAIN = f"({packets.IKE} and udp[30] == 34 and udp[28] != 33)"
-
-
-def until(holds: Callable[[], object], what: str) -> None:
-    """Wait for something that the fleet does by itself."""
-    end = time.monotonic() + WITHIN_S
-    while not holds():
-        assert time.monotonic() < end, f"not within {WITHIN_S} s: {what}"
-        time.sleep(0.3)
 
 
 def reaches(fleet: Fleet, host: str, peer: str) -> bool:
@@ -110,9 +101,9 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 def test_both_have_it(fleet: Fleet, tmp_path: Path) -> None:
     """The first run of the roles has asked each strongSwan; what is exchanged second goes encrypted (RFC 9242)."""
     with fleet.capture("wan", tmp_path / "wan.pcap"):
-        until(lambda: reaches(fleet, "left", "right"), "right answers")
+        seconds_until(lambda: reaches(fleet, "left", "right"), WITHIN_S, "right answers")
     for host, peer in (ABLE, ABLE[::-1]):
-        until(partial(keys, fleet, host, peer), f"{host} tells of its tunnel")
+        seconds_until(partial(keys, fleet, host, peer), WITHIN_S, f"{host} tells of its tunnel")
         assert keys(fleet, host, peer) == HYBRID
         assert association(fleet, host, peer)[1] == "AES_GCM_16-256/PRF_HMAC_SHA2_384/CURVE_25519/KE1_ML_KEM_768"
     assert f"{HYBRID[0]} (post-quantum)" in fleet.on("left", "btmm", "status")
@@ -124,8 +115,8 @@ def test_both_have_it(fleet: Fleet, tmp_path: Path) -> None:
 def test_one_has_not(fleet: Fleet, tmp_path: Path, caller: str, called: str) -> None:
     """Whoever calls, the first answer takes what both have."""
     with fleet.capture("wan", tmp_path / "wan.pcap"):
-        until(lambda: reaches(fleet, caller, called), f"{called} answers")
-    until(lambda: keys(fleet, caller, called) == CLASSICAL, f"{caller} tells of its tunnel")
+        seconds_until(lambda: reaches(fleet, caller, called), WITHIN_S, f"{called} answers")
+    seconds_until(lambda: keys(fleet, caller, called) == CLASSICAL, WITHIN_S, f"{caller} tells of its tunnel")
     assert association(fleet, caller, called)[1] == "AES_GCM_16-128/PRF_HMAC_SHA2_256/CURVE_25519"
     assert f"{CLASSICAL[0]} (not post-quantum)" in fleet.on(caller, "btmm", "status")
     assert packets.count(tmp_path / "wan.pcap", packets.IKE) >= 4
@@ -134,13 +125,17 @@ def test_one_has_not(fleet: Fleet, tmp_path: Path, caller: str, called: str) -> 
 
 def test_new_keys_are_as_good(fleet: Fleet, tmp_path: Path) -> None:
     """Rekeying exchanges both again (RFC 9370 section 2.2.4), for IKE as for ESP."""
-    until(lambda: reaches(fleet, "left", "right"), "right answers")
+    seconds_until(lambda: reaches(fleet, "left", "right"), WITHIN_S, "right answers")
     number, algorithms = association(fleet, "left", "right")
     for what in ("child", "ike"):
         with fleet.capture("wan", tmp_path / f"{what}.pcap"):
             fleet.on("left", "swanctl", "--rekey", f"--{what}", f"peer-right.{ZONE}")
-            until(partial(exchanged, tmp_path / f"{what}.pcap"), f"the second key exchange of the new {what} keys")
-    until(lambda: association(fleet, "left", "right")[0] != number, "there is a new association")
+            seconds_until(
+                partial(exchanged, tmp_path / f"{what}.pcap"),
+                WITHIN_S,
+                f"the second key exchange of the new {what} keys",
+            )
+    seconds_until(lambda: association(fleet, "left", "right")[0] != number, WITHIN_S, "there is a new association")
     assert association(fleet, "left", "right")[1] == algorithms
     assert reaches(fleet, "left", "right")
 
@@ -162,8 +157,8 @@ def test_it_is_lost_and_comes_back(fleet: Fleet) -> None:
     )
     assert enrol(fleet, "--limit", "right", "--tags", "tunnel")["right"] == 2  # the file, and that it is loaded
     assert all(line.startswith("ok ") for line in doctor(fleet, "right"))
-    until(lambda: reaches(fleet, "left", "right"), "right answers")
-    until(lambda: keys(fleet, "left", "right") == CLASSICAL, "left tells of its tunnel")
+    seconds_until(lambda: reaches(fleet, "left", "right"), WITHIN_S, "right answers")
+    seconds_until(lambda: keys(fleet, "left", "right") == CLASSICAL, WITHIN_S, "left tells of its tunnel")
 
     fleet.shell("right", f"mv /root/mlkem.conf {settings}; systemctl restart strongswan")
     assert any(line.startswith("FAULT  key exchange: peers that call get no") for line in doctor(fleet, "right"))

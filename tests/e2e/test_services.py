@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e import proof
-from tests.e2e.click import USER, as_user, refused
+from tests.e2e.click import USER, as_user, log_in, refused, ticket
 from tests.e2e.fleet import Fleet
 from tests.e2e.proof import ZONE
 
@@ -46,12 +46,8 @@ def enrolled(fleet: Fleet, **variables: object) -> None:
 @pytest.fixture(scope="module")
 def offering(fleet: Fleet) -> Iterator[Fleet]:
     """Return the fleet where both hosts offer what takes tickets, and know the user; nobody has a ticket."""
-    for host in HOSTS:
-        fleet.shell(host, f"id {USER} >/dev/null 2>&1 || useradd --create-home {USER}")
-        as_user(fleet, host, "btmm login")
     enrolled(fleet, **OFFERS)
-    run = fleet.playbook("playbooks/login.yml", "--limit", ",".join(HOSTS))
-    assert run.code == 0, run.output
+    log_in(fleet, *HOSTS)
     yield fleet
     enrolled(fleet)
 
@@ -66,9 +62,9 @@ def no_ticket(offering: Fleet) -> Fleet:
 
 @pytest.fixture
 def tickets(offering: Fleet) -> Fleet:
-    """Return it with the user's ticket for the other host on each; the realm of a peer is known soon after it is up."""
+    """Return it with the user's ticket for the other host on each."""
     for client, server in zip(HOSTS, reversed(HOSTS), strict=True):
-        as_user(offering, client, f"for _ in {{1..60}}; do btmm ticket {server} && exit; sleep 1; done; exit 1")
+        ticket(offering, client, server)
     return offering
 
 

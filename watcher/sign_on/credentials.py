@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import pwd
@@ -13,6 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.btmm.fleet.plugins.module_utils import pem
 from ansible_collections.btmm.fleet.plugins.module_utils.keyfiles import KeyFileError, openssl
 from ansible_collections.btmm.fleet.plugins.module_utils.krb5_names import (
     InvalidPrincipal,
@@ -25,7 +25,6 @@ from . import NotEnrolledError, SignOnError, UntimelyError
 from .token import Token
 
 _PRIVATE = 0o600
-_ENCRYPTED = "ENCRYPTED PRIVATE KEY"  # RFC 5958 section 3 and RFC 7468 section 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ class Credentials:
 
     def is_encrypted(self) -> bool:
         """Whether the key's file needs a passphrase."""
-        return _ENCRYPTED in self._read(self.files.key)
+        return pem.ENCRYPTED_KEY in self._read(self.files.key)
 
     def make_key(self, passphrase: str) -> None:
         """Make an ECDSA P-256 key and a request for it; with an empty passphrase it is kept as it is.
@@ -148,10 +147,10 @@ class Credentials:
             SignOnError: the request is damaged.
         """
         try:
-            pem = openssl("req", "-noout", "-pubkey", "-in", str(self.files.request)).decode()
+            key = openssl("req", "-noout", "-pubkey", "-in", str(self.files.request)).decode()
         except KeyFileError as error:
             raise SignOnError(f"{self.files.request} is damaged ({error}); run 'btmm login --new'") from None
-        return hashlib.sha256(_der(pem)).hexdigest()
+        return _fingerprint(key)
 
     def certificate(self) -> Certificate:
         """Return the certificate in force, for the key that is there.
@@ -174,7 +173,7 @@ class Credentials:
                 f"{path} is damaged ({error}); remove it, and have the owner run playbooks/login.yml"
             ) from None
         found = Certificate(begins, ends, "\n".join(said[2:]))
-        if hashlib.sha256(_der(found.public_key)).hexdigest() != self.fingerprint():
+        if _fingerprint(found.public_key) != self.fingerprint():
             raise SignOnError(f"{path} is for another key; {self.waiting()}")
         now = time.time()
         if now < found.begins:
@@ -190,7 +189,7 @@ class Credentials:
 
     def certificate_der(self) -> bytes:
         """Return the octets of the certificate; only for one that ``certificate`` found good."""
-        return _der(self._read(self.files.certificate))
+        return pem.decode(pem.CERTIFICATE, self._read(self.files.certificate))
 
     def waiting(self) -> str:
         """Return the clause that says who has to do what."""
@@ -216,6 +215,10 @@ def moment(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
 
 
+def _fingerprint(public_key: str) -> str:
+    return hashlib.sha256(pem.decode(pem.PUBLIC_KEY, public_key)).hexdigest()
+
+
 def _encrypted(key: bytes, passphrase: str) -> bytes:
     """Return a key under a passphrase: PBES2 with scrypt, which a guess costs 0.1 s (RFC 7914)."""
     # The key goes in by standard input, so the passphrase by a pipe of its own; neither is seen in the arguments.
@@ -232,7 +235,3 @@ def _encrypted(key: bytes, passphrase: str) -> bytes:
     if done.returncode:
         raise KeyFileError(f"openssl: {' '.join(done.stderr.decode(errors='replace').split())[:200]}")
     return done.stdout
-
-
-def _der(pem: str) -> bytes:
-    return base64.b64decode("".join(line for line in pem.splitlines() if not line.startswith("-----")))

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import ssl
 from typing import TYPE_CHECKING
 
+from ansible_collections.btmm.fleet.plugins.module_utils import pem
 from ansible_collections.btmm.fleet.plugins.module_utils.keyfiles import openssl
 from pyasn1.codec.der import decoder, encoder
 from pyasn1.type import namedtype, tag, univ
@@ -53,5 +53,4 @@ def make(subject: str, public_key: bytes, sign: Callable[[bytes], bytes]) -> byt
     request["certificationRequestInfo"]["subjectPKInfo"] = public_key
     signature = sign(encoder.encode(request["certificationRequestInfo"]))
     request["signature"] = univ.BitString.fromOctetString(signature)
-    pem = ssl.DER_cert_to_PEM_cert(encoder.encode(request))
-    return pem.replace(" CERTIFICATE-", " CERTIFICATE REQUEST-").encode()
+    return pem.encode(pem.REQUEST, encoder.encode(request)).encode()
