@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ansible_collections.btmm.fleet.plugins.module_utils import x509
+from ansible_collections.btmm.fleet.plugins.module_utils.keyfiles import KEY_TYPES
 from ansible_collections.btmm.fleet.plugins.module_utils.owner import OwnerError, OwnerStore
 from ansible_collections.btmm.fleet.plugins.plugin_utils.issuing import ISSUING_OPTIONS, IssuingAction
 
@@ -19,6 +20,7 @@ HOST_OPTIONS: dict[str, dict[str, Any]] = {
     "ca_path": {"type": "path", "required": True},
     "crl_path": {"type": "path"},
     "seconds": {"type": "bool", "default": False},
+    "key_type": {"type": "str", "choices": list(KEY_TYPES), "default": "ec"},
     "owner": {"type": "str", "default": "root"},
     "group": {"type": "str", "default": "root"},
     "mode": {"type": "str", "default": "0600"},
@@ -37,6 +39,11 @@ class ActionModule(IssuingAction[x509.Profile]):
         "addresses": {"type": "list", "elements": "str", "default": []},
     }
 
+    @property
+    def rsa_keys(self) -> bool:
+        """Whether the inventory wants an RSA key; else none is taken."""
+        return bool(self.options["key_type"] == "rsa")
+
     def profile(self, store: OwnerStore, key_der: bytes | None, _: Mapping[str, Any]) -> x509.Profile:
         """Return what the host's certificate shall say; names come from the inventory alone."""
         is_host = self.options["role"] == "host"
@@ -45,6 +52,7 @@ class ActionModule(IssuingAction[x509.Profile]):
             ula=store.address(key_der or self.stand_in()) if is_host else None,
             addresses=self._addresses(),
             days=self.options["days"],
+            rsa_keys=self.rsa_keys,
         )
 
     def told(self, profile: x509.Profile, _: Mapping[str, Any], /) -> dict[str, Any]:

@@ -24,7 +24,6 @@ class ActionModule(IssuingAction[x509.UserProfile]):
         "user": {"type": "str", "required": True},
     }
     OPTIONS: ClassVar[dict[str, dict[str, Any]]] = {**ISSUING_OPTIONS, **HOST_OPTIONS}
-    RSA_KEYS = x509.UserProfile.rsa_keys
     REMEDY = "have the user run 'btmm login --new'"
 
     def perform(self) -> dict[str, Any]:
@@ -38,6 +37,11 @@ class ActionModule(IssuingAction[x509.UserProfile]):
             raise OwnerError(f"'{user}' is no user of {self.options['zone']}; list him in btmm_users first")
         return super().perform()
 
+    @property
+    def rsa_keys(self) -> bool:
+        """Tokens have them."""
+        return x509.UserProfile.rsa_keys
+
     def is_asked(self, found: Mapping[str, Any], /) -> bool:
         """Return whether the user made a key on this host."""
         return bool(found["asked"])
@@ -48,7 +52,7 @@ class ActionModule(IssuingAction[x509.UserProfile]):
 
     def told(self, _profile: x509.UserProfile, found: Mapping[str, Any], /) -> dict[str, Any]:
         """Return whose key it is, in the way in which the user can compare it."""
-        key_der = x509.spki(x509.load_request(found["request"], rsa=self.RSA_KEYS))
+        key_der = x509.spki(x509.load_request(found["request"], rsa=self.rsa_keys))
         return {"asked": True, "key_fingerprint": key_fingerprint(key_der)}
 
     def certificate_path(self) -> str:

@@ -16,6 +16,8 @@ options:
       - Options C(name), C(identity), C(ula), C(prefix), C(certificate) and C(authority) of that module, and any of
         C(port), C(peers), C(algorithms), C(ike_proposals), C(esp_proposals), C(revocation), C(dpd_delay) and C(idle).
         Empty proposals are those of the collection.
+      - C(start) is for the peers that do not say when they are called. Of C(data_path) (C(kernel) or C(libipsec)) and
+        C(ike_port) (charon's first port) depends whether a peer with racoon can be reached over IPv6.
     type: dict
     required: true
 author:

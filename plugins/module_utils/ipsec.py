@@ -19,7 +19,7 @@ INNER_MTU = 1280  # octets that any IPv6 path takes (RFC 8200 section 5), whatev
 IDLE_S = 600  # a tunnel without traffic for so long is closed (RFC 6281 section 7.1: tunnels come and go on demand)
 CALLER_DPD_S = 30  # silence after which a peer is asked whether it lives, by who called it,
 ANSWERER_DPD_S = 120  # and by who was called: longer, since a host that moves calls again by itself
-START = ("none", "trap", "start")  # when charon makes a tunnel by itself: never, for the first packet, at once
+START = ("none", "trap", "start")  # when charon makes a tunnel by itself: never, for the first packet, at once and ever
 
 # What the list of revoked certificates does: all three refuse who is on it; without a list in force "ifuri" refuses who
 # says where to get one, and "strict" everybody. The first is strongSwan's default.

@@ -30,7 +30,7 @@ class Site:
         system: its kernel, which decides what can be carried in what.
         local: the own end.
         outer: addresses at which racoon listens.
-        directory: folder of the three files below, absolute.
+        directory: folder below which the three files are, absolute.
         certificate: its own certificate, with `local.identity` as a subjectAltName.
         key: the RSA key of that.
         authority: the owner CA's certificate.
@@ -47,8 +47,9 @@ class Site:
     def __post_init__(self) -> None:
         if not self.outer:
             raise InvalidTunnel(f"{self.local.identity} has no outer address: name those at which racoon listens")
-        for name in (self.certificate, self.key, self.authority, *PurePosixPath(self.directory).parts[1:]):
-            check_identity(name)
+        for path in (self.certificate, self.key, self.authority, self.directory[1:]):
+            for name in PurePosixPath(path).parts or ("",):
+                check_identity(name)
         if not self.directory.startswith("/"):
             raise InvalidTunnel(f"{self.directory!r} is relative: give the folder of the certificates as /...")
 
@@ -61,7 +62,7 @@ def configuration(site: Site, peers: Sequence[Remote]) -> str:
     """
     check_peers(site.local, peers)
     for peer in peers:
-        _outer_for(site, peer)
+        outer_for(site.system, site.local.identity, site.outer, peer)
     blocks = [
         HEADING,
         f'path certificate "{site.directory}";',
@@ -88,7 +89,7 @@ def policies(site: Site, peers: Sequence[Remote]) -> str:
     check_peers(site.local, peers)
     lines = [HEADING]
     for peer in peers:
-        own = _outer_for(site, peer)
+        own = outer_for(site.system, site.local.identity, site.outer, peer)
         if peer.address is None:
             continue
         for selector, direction, ends in _directions(site, peer, own):
@@ -107,32 +108,44 @@ def difference(before: str, after: str) -> str:
     return "".join(f"{line}\n" for line in (*deleted, *(line for line in new if line not in old)))
 
 
+def outer_for(
+    system: str, identity: str, outer: Iterable[IPv4Address | IPv6Address], peer: Remote
+) -> IPv4Address | IPv6Address:
+    """Return the own address from which a peer is called, of those in `outer`.
+
+    Args:
+        system: "linux" or "bsd".
+        identity: the own host's.
+        outer: its addresses, the preferred first.
+        peer: whom to call, or by whom to be called.
+
+    Raises:
+        InvalidTunnel: racoon can't carry the traffic of the two over any of them.
+    """
+    own, name = list(outer), peer.identity
+    wanted = {peer.address.version} if peer.address is not None else {4, 6}
+    if system == "linux":
+        if wanted == {4} or not any(address.version == 6 for address in own):
+            raise InvalidTunnel(
+                f"{identity} can't reach {name} by racoon: on Linux its associations get a selector of the "
+                "outer family, so the kernel never uses them for IPv6 in IPv4, and every packet is lost; take "
+                "strongSwan, or IPv6 outside"
+            )
+        wanted = {6}
+    for address in own:
+        if address.version in wanted:
+            return address
+    raise InvalidTunnel(
+        f"{identity} has no outer address of the family of {peer.address} ({name}): name one, or another "
+        "way to the peer"
+    )
+
+
 def _directions(site: Site, peer: Remote, own: IPv4Address | IPv6Address) -> tuple[tuple[str, str, str], ...]:
     here, there = f"{site.local.ula}/128", f"{peer.ula}/128"
     return (
         (f"{here} {there}", "out", f"{own}-{peer.address}"),
         (f"{there} {here}", "in", f"{peer.address}-{own}"),
-    )
-
-
-def _outer_for(site: Site, peer: Remote) -> IPv4Address | IPv6Address:
-    """Return the own address from which a peer is called."""
-    name = peer.identity
-    wanted = {peer.address.version} if peer.address is not None else {4, 6}
-    if site.system == "linux":
-        if wanted == {4} or not any(address.version == 6 for address in site.outer):
-            raise InvalidTunnel(
-                f"{site.local.identity} can't reach {name} by racoon: on Linux its associations get a selector of the "
-                "outer family, so the kernel never uses them for IPv6 in IPv4, and every packet is lost; take "
-                "strongSwan, or IPv6 outside"
-            )
-        wanted = {6}
-    for address in site.outer:
-        if address.version in wanted:
-            return address
-    raise InvalidTunnel(
-        f"{site.local.identity} has no outer address of the family of {peer.address} ({name}): name one, or another "
-        "way to the peer"
     )
 
 

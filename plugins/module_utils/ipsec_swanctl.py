@@ -37,6 +37,8 @@ def connection(name: str, tunnel: Tunnel, certificate: Credential, *authorities:
         peer["revocation"] = tunnel.revocation
     if remote is not None:
         peer["id"] = remote.identity
+    # A tunnel that nobody's packet opens again must not end.
+    kept = tunnel.start == "start"
     found: dict[str, Value] = {
         "version": str(tunnel.version),
         "remote_addrs": [str(remote.address) if remote is not None and remote.address is not None else "%any"],
@@ -59,13 +61,16 @@ def connection(name: str, tunnel: Tunnel, certificate: Credential, *authorities:
                 # less, the outer IPv4 packet must be one that routers may divide.
                 "copy_df": "no",
                 "start_action": tunnel.start,
-                "dpd_action": "clear",
-                "inactivity": f"{tunnel.idle_s}s",
+                "dpd_action": "restart" if kept else "clear",
+                **({"close_action": "start"} if kept else {}),
+                "inactivity": f"{0 if kept else tunnel.idle_s}s",
             }
         },
     }
     if remote is not None and remote.address is not None:
         found["remote_port"] = str(outer.remote)
+    if kept:
+        found["keyingtries"] = "0"  # until it succeeds
     if tunnel.unique is not None:
         found["unique"] = tunnel.unique
     return found

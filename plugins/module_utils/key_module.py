@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 # What an action plugin adds when it has signed something.
 GIVEN = {"certificate": {"type": "str"}, "ca_certificate": {"type": "str"}, "crl": {"type": "str"}}
-NEW_KEY = "private key (ECDSA P-256), made on this host\n"
 
 
 def diff_of(path: Path | str, before: str, after: str) -> dict[str, str]:

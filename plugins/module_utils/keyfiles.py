@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PUBLIC_MODE = 0o644
+# What openssl is told to make, and what that is called. Racoon signs by RSA only.
+KEY_TYPES = {
+    "ec": (("EC", "-pkeyopt", "ec_paramgen_curve:P-256"), "ECDSA P-256"),
+    "rsa": (("RSA", "-pkeyopt", "rsa_keygen_bits:3072"), "RSA, 3072 bits"),
+}
+# rsaEncryption (RFC 8017 appendix A.1) as a SubjectPublicKeyInfo has it: DER of the algorithm's identifier.
+_RSA = bytes.fromhex("06092a864886f70d010101")
 
 
 class KeyFileError(RuntimeError):
@@ -25,7 +32,8 @@ class KeyFileError(RuntimeError):
 class KeyFiles:
     """Where one identity's files are, and who may read the key.
 
-    ``crl``: the list of what the CA revoked, if wanted. ``seconds``: CA and list have a second file (see ``bundle``).
+    ``crl``: the list of what the CA revoked, if wanted. ``key_type``: one of `KEY_TYPES`. ``seconds``: CA and list have
+    a second file (see ``bundle``).
     """
 
     key: Path
@@ -35,7 +43,13 @@ class KeyFiles:
     group: str
     key_mode: int
     crl: Path | None = None
+    key_type: str = "ec"
     seconds: bool = False
+
+    @property
+    def new_key(self) -> str:
+        """What a diff shows of a key that is made."""
+        return f"private key ({KEY_TYPES[self.key_type][1]}), made on this host\n"
 
     def modes(self) -> dict[Path, int]:
         """Return every file with the mode it shall have."""
@@ -47,12 +61,22 @@ class KeyFiles:
         return {second_path(path): path for path in (self.ca, self.crl) if path} if self.seconds else {}
 
     def make_key(self) -> None:
-        """Make an ECDSA P-256 key: it is in a private file from its first moment on disk.
+        """Make a key, also in the place of another one: it is in a private file from its first moment on disk.
 
         Raises:
             KeyFileError: openssl fails, or the file cannot be written.
         """
-        self._write(self.key, openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"))
+        self._write(self.key, openssl("genpkey", "-algorithm", *KEY_TYPES[self.key_type][0]))
+
+    def has_key(self) -> bool:
+        """Return whether there is a key of this type.
+
+        Raises:
+            KeyFileError: there is a key, and it is unreadable.
+        """
+        if not self.key.exists():
+            return False
+        return (_RSA in self._of_key("pkey", "-pubout", "-outform", "DER", "-in")) == (self.key_type == "rsa")
 
     def request(self) -> str:
         """Return a certificate request (PEM) signed by the key; the controller takes nothing but the key from it.
@@ -60,13 +84,7 @@ class KeyFiles:
         Raises:
             KeyFileError: the key is unreadable.
         """
-        try:
-            return openssl("req", "-new", "-sha256", "-batch", "-subj", "/CN=btmm", "-key", str(self.key)).decode()
-        except KeyFileError as error:
-            raise KeyFileError(
-                f"the private key {self.key} is unusable ({error}); restore it, or delete it to get a new one "
-                "(and a new address)"
-            ) from None
+        return self._of_key("req", "-new", "-sha256", "-batch", "-subj", "/CN=btmm", "-key").decode()
 
     def install(self, path: Path, content: str) -> None:
         """Write a certificate, or the list.
@@ -75,6 +93,15 @@ class KeyFiles:
             KeyFileError: the file cannot be written.
         """
         self._write(path, content.encode())
+
+    def _of_key(self, *arguments: str) -> bytes:
+        try:
+            return openssl(*arguments, str(self.key))
+        except KeyFileError as error:
+            raise KeyFileError(
+                f"the private key {self.key} is unusable ({error}); restore it, or delete it to get a new one "
+                "(and a new address)"
+            ) from None
 
     def _write(self, path: Path, content: bytes) -> None:
         try:

@@ -24,7 +24,8 @@ class Profile:
     """What the certificate of a machine shall say.
 
     ``name`` has no final dot. ``ula`` is the fleet host's address, also its RFC 3779 block; a zone host has none, but
-    the addresses it is reached at; a host's KDC has neither, but its ``realm``. ``days`` is the certificate's life.
+    the addresses it is reached at; a host's KDC has neither, but its ``realm``. ``days`` is the certificate's life,
+    ``rsa_keys`` whether it may be for an RSA key, as a host needs it beside racoon.
     """
 
     name: str
@@ -32,8 +33,7 @@ class Profile:
     addresses: tuple[IPv4Address | IPv6Address, ...] = ()
     days: int = 398
     realm: str | None = None
-
-    rsa_keys: ClassVar[bool] = False
+    rsa_keys: bool = False
 
     @property
     def role(self) -> str:

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import ipsec, ipsec_btmm, ipsec_racoon, ipsec_swanctl, racoon_grammar, racoon_setkey
-from .ipsec import InvalidTunnel, Local, Remote
+from .ipsec import HEADING, InvalidTunnel, Local, Remote, Tunnel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     Options = Mapping[str, Any]
 
+_FOREIGN = "{} is another program's: move it away first"
 T = TypeVar("T", IPv6Address, IPv6Network, IPv4Address | IPv6Address)
 
 
@@ -52,8 +53,9 @@ def for_strongswan(options: Options) -> str:
     for peer, entry in peers:
         version = entry.get("ike_version", 2)
         if peer.address is not None:
-            start = entry.get("start", "trap")
+            start = entry.get("start", options.get("start", "trap"))
             tunnel = ipsec.outbound(local, peer, version=version, start=start, algorithms=algorithms)
+            _check_way(options, tunnel)
         elif version == 1:
             tunnel = ipsec.answering(local, peer)
         else:
@@ -110,13 +112,29 @@ def held(options: Options, wanted: Mapping[str, str]) -> dict[str, str]:
     """
     if options["backend"] != "back_to_my_mac":
         paths = [Path(text) for text in (*wanted, options["path"], options["policy_path"]) if text]
-        return {str(path): path.read_text(errors="replace") for path in paths if path.exists()}
+        found = {str(path): path.read_text(errors="replace") for path in paths if path.exists()}
+        # Unlike charon's, racoon's file is not one of ours by its name.
+        foreign = {path for path in found if options["backend"] == "racoon" and not found[path].startswith(HEADING)}
+        for path in foreign & set(wanted):
+            raise InvalidTunnel(_FOREIGN.format(path))
+        return {path: text for path, text in found.items() if path not in foreign}
     folder = Path(options["path"])
     found = {str(path): path.read_text(errors="replace") for path in sorted(folder.glob("*.conf"))}
     for path in wanted:
         if path in found and not ipsec_btmm.is_ours(found[path]):
-            raise InvalidTunnel(f"{path} is another program's: move it away first")
+            raise InvalidTunnel(_FOREIGN.format(path))
     return {path: text for path, text in found.items() if ipsec_btmm.is_ours(text)}
+
+
+def _check_way(options: Options, tunnel: Tunnel) -> None:
+    """Make sure that charon, as it is set up, can send what a peer with racoon takes."""
+    if tunnel.outer.encapsulated or tunnel.remote is None:
+        return
+    there = f"{tunnel.local.identity} can't reach {tunnel.remote.identity} at {tunnel.remote.address}: racoon takes"
+    if options.get("data_path", "kernel") != "kernel":
+        raise InvalidTunnel(f"{there} ESP without UDP there, which needs the kernel's; name its IPv4 address")
+    if options.get("ike_port", tunnel.outer.local) != tunnel.outer.local:
+        raise InvalidTunnel(f"{there} IKE at UDP {tunnel.outer.local} there, and from it; set tunnel_ike_port to that")
 
 
 def _local(options: Options) -> Local:

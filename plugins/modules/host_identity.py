@@ -10,7 +10,7 @@ short_description: A host's private key, and its certificate from the owner's CA
 version_added: 0.1.0
 extends_documentation_fragment: [btmm.fleet.issuing]
 description:
-  - An ECDSA P-256 key is made on the host and never leaves it. Its certificate request goes to the controller, where an
+  - A key is made on the host and never leaves it. Its certificate request goes to the controller, where an
     action plugin checks that the host holds the key, and signs a certificate with the owner's CA.
   - Names in the certificate come from the inventory, never from the request. A fleet host's certificate carries
     C(LABEL.ZONE), its address (prefix and the first 64 bits of SHA-256 over its public key), and that address as
@@ -50,6 +50,13 @@ options:
         with this it finds the last in a file of its own, with C(+2) in its name, which is there always.
     type: bool
     default: false
+  key_type:
+    description:
+      - V(ec) is ECDSA P-256, V(rsa) RSA with 3072 bits, which racoon needs at both ends of a tunnel.
+      - A host whose key is of the other type gets a new one, and with it a new certificate and address.
+    type: str
+    choices: [ec, rsa]
+    default: ec
   owner:
     description: Owner of the files.
     type: str
@@ -135,7 +142,6 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.btmm.fleet.plugins.module_utils.key_module import (
     GIVEN,
-    NEW_KEY,
     diff_of,
     install_given,
     install_seconds,
@@ -143,19 +149,21 @@ from ansible_collections.btmm.fleet.plugins.module_utils.key_module import (
     remove,
     shown,
 )
-from ansible_collections.btmm.fleet.plugins.module_utils.keyfiles import KeyFileError, KeyFiles
+from ansible_collections.btmm.fleet.plugins.module_utils.keyfiles import KEY_TYPES, KeyFileError, KeyFiles
 
 
 def present(module: AnsibleModule, files: KeyFiles) -> dict[str, object]:
-    """Make the key if there is none, install what was given, mend owners and modes."""
+    """Make the key if there is none of its type, install what was given, mend owners and modes."""
     diffs = []
-    if not files.key.exists():
-        diffs.append(diff_of(files.key, "", NEW_KEY))
+    if not files.has_key():
+        diffs.append(diff_of(files.key, "private key of another type\n" if files.key.exists() else "", files.new_key))
         if not module.check_mode:
             files.make_key()
     installed = [install_given(module, files), install_seconds(module, files)]
-    mended = mend_modes(module, files)
-    return {"changed": bool(diffs) or any(installed) or mended, "diff": diffs, **shown(files)}
+    mended, found = mend_modes(module, files), shown(files)
+    if diffs and module.check_mode:
+        found["request"] = ""  # the key that is there would go
+    return {"changed": bool(diffs) or any(installed) or mended, "diff": diffs, **found}
 
 
 def absent(module: AnsibleModule, files: KeyFiles) -> dict[str, object]:
@@ -173,6 +181,7 @@ def main() -> None:
             "ca_path": {"type": "path", "required": True},
             "crl_path": {"type": "path"},
             "seconds": {"type": "bool", "default": False},
+            "key_type": {"type": "str", "choices": list(KEY_TYPES), "default": "ec", "no_log": False},
             "owner": {"type": "str", "default": "root"},
             "group": {"type": "str", "default": "root"},
             "mode": {"type": "str", "default": "0600"},
@@ -187,8 +196,9 @@ def main() -> None:
     except ValueError:
         module.fail_json(msg=f"mode '{module.params['mode']}' is not octal; write it as \"0600\"")
     crl = Path(module.params["crl_path"]) if module.params["crl_path"] else None
-    holder, seconds = (module.params["owner"], module.params["group"]), module.params["seconds"]
-    files = KeyFiles(key, certificate, ca, *holder, mode, crl, seconds)
+    holder = (module.params["owner"], module.params["group"])
+    kinds = (module.params["key_type"], module.params["seconds"])
+    files = KeyFiles(key, certificate, ca, *holder, mode, crl, *kinds)
     try:
         module.exit_json(**(present if module.params["state"] == "present" else absent)(module, files))
     except KeyFileError as error:

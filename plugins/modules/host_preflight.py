@@ -44,6 +44,18 @@ options:
     type: list
     elements: str
     default: [openssl, ip, systemctl]
+  racoon:
+    description: What is wanted of racoon, on a host that is to have it instead of strongSwan.
+    type: dict
+    suboptions:
+      identity: {description: The host's name in the zone., type: str, required: true}
+      key_type: {description: Kind of its key., type: str, required: true}
+      outer: {description: Own addresses at which racoon listens., type: list, elements: str, default: []}
+      peers:
+        description: All peers, each with C(identity) and C(ula), and C(address) if it is called.
+        type: list
+        elements: dict
+        default: []
 attributes:
   check_mode:
     support: full
@@ -121,12 +133,18 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.btmm.fleet.plugins.module_utils import probe
+from ansible_collections.btmm.fleet.plugins.module_utils import probe, racoon_host
 
 CHECKS = ["uplink", "clock", "data_path", "tun", "systemd", "python", "tools"]
 # The daemon's Python, and what its unit and resolvectl use; Debian 12 has 3.11 and 252.
 MIN_PYTHON = (3, 11)
 MIN_SYSTEMD = 249
+RACOON = {
+    "identity": {"type": "str", "required": True},
+    "key_type": {"type": "str", "required": True, "no_log": False},
+    "outer": {"type": "list", "elements": "str", "default": []},
+    "peers": {"type": "list", "elements": "dict", "default": []},
+}
 
 
 def look(params: dict[str, Any]) -> dict[str, Any]:
@@ -188,16 +206,16 @@ def main() -> None:
             "max_skew": {"type": "int", "default": 300},
             "require": {"type": "list", "elements": "str", "choices": CHECKS, "default": CHECKS},
             "tools": {"type": "list", "elements": "str", "default": ["openssl", "ip", "systemctl"]},
+            "racoon": {"type": "dict", "options": RACOON},
         },
         supports_check_mode=True,
     )
     facts = look(module.params)
     found = judge(facts, module.params)
-    faults = [
-        f"{module.params['host']}: {found[check]}"
-        for check in CHECKS
-        if check in found and check in module.params["require"]
-    ]
+    causes = [found[check] for check in CHECKS if check in found and check in module.params["require"]]
+    if module.params["racoon"]:
+        causes += racoon_host.faults(module.params["racoon"], facts["esp_fault"])
+    faults = [f"{module.params['host']}: {cause}" for cause in causes]
     facts = {name: value for name, value in facts.items() if name not in {"missing_tools", "tun_fault"}}
     if faults:
         module.fail_json(msg="\n".join(faults), faults=faults, **facts)

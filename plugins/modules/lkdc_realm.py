@@ -112,7 +112,6 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.btmm.fleet.plugins.module_utils.atomic import write_atomic
 from ansible_collections.btmm.fleet.plugins.module_utils.key_module import (
     GIVEN,
-    NEW_KEY,
     diff_of,
     install_given,
     mend_modes,
@@ -154,7 +153,7 @@ def present(module: AnsibleModule, kdc: Kdc, data: Path) -> dict[str, object]:
     kdc.conf_text(UNKNOWN, data, settings)  # a wrong option is told before anything is made
     diffs = []
     if not kdc.key.exists():
-        diffs.append(diff_of(kdc.key, "", NEW_KEY))
+        diffs.append(diff_of(kdc.key, "", kdc.files.new_key))
         if not module.check_mode:
             kdc.files.make_key()
     if not kdc.anchor.exists():

@@ -67,7 +67,8 @@ options:
       ike_version: {description: "V(1) where the peer has racoon.", type: int, choices: [1, 2], default: 2}
       start:
         description:
-          - When strongSwan calls it. V(trap), at the first packet, needs the kernel's ESP, or strongSwan 5.9.11.
+          - When strongSwan calls it. V(trap), at the first packet, needs the kernel's ESP, or strongSwan 5.9.11. With
+            V(start) the tunnel is there from the beginning, and made again whenever it ends.
         type: str
         choices: [none, trap, start]
         default: trap

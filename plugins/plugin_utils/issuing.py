@@ -43,7 +43,6 @@ class IssuingAction(FleetAction, Generic[P]):
     MODULE: ClassVar[str]
     # What goes to the module on the host as it is.
     HOST_OPTIONS: ClassVar[Mapping[str, Mapping[str, Any]]]
-    RSA_KEYS: ClassVar[bool] = False
     # What to do about a request that is none.
     REMEDY: ClassVar[str] = "delete the key file and run again"
 
@@ -84,6 +83,11 @@ class IssuingAction(FleetAction, Generic[P]):
             **self._facts(certificate),
             **({"diff": diffs} if self.diffing else {}),
         }
+
+    @property
+    def rsa_keys(self) -> bool:
+        """Whether a request may come from an RSA key, too."""
+        return False
 
     def is_asked(self, _found: Mapping[str, Any], /) -> bool:
         """Return whether there is something to sign for; else the module's result is the action's."""
@@ -161,6 +165,6 @@ class IssuingAction(FleetAction, Generic[P]):
         if not request_pem:
             return None
         try:
-            return x509.spki(x509.load_request(request_pem, rsa=self.RSA_KEYS))
+            return x509.spki(x509.load_request(request_pem, rsa=self.rsa_keys))
         except x509.BadRequest as error:
             raise OwnerError(f"{error}; {self.REMEDY}") from None

@@ -8,14 +8,16 @@ import subprocess
 from ipaddress import IPv4Address
 from pathlib import Path
 from string import Template
+from typing import Any
 
 from ansible_collections.btmm.fleet.plugins.module_utils import ipsec, ipsec_swanctl
 
 from tests.certificates import PREFIX, Owner
-from tests.kernel.hosts import HOSTS, ZONE, other
+from tests.kernel.hosts import HOSTS, ZONE, Host, other
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
+CALLS = "swanctl/conf.d/to-peer.conf"  # the watcher's part
 # Beside what the role says: where there is no journal, and without trying each cipher first, which is slow where the
 # processor is emulated.
 CHARON = """charon-systemd {
@@ -33,6 +35,25 @@ CHARON = """charon-systemd {
   }
 }
 """
+
+
+def render_for_racoon(folder: Path, data_path: str) -> None:
+    """Write what the role would install instead if each host had the other for a peer with racoon, over IPv6.
+
+    The watcher has nothing to do with such peers.
+    """
+    inventory = {}
+    for host in HOSTS:
+        peer = other(host)
+        entry = {"identity": peer.identity, "ula": str(peer.ula), "address": peer.outer6, "ike_version": 1}
+        inventory[host.label] = {
+            **_variables(folder, host, data_path),
+            "render_ike_port": 500,
+            "render_peers": [entry],
+        }
+    _play(folder, inventory)
+    for host in HOSTS:
+        (folder / host.label / "etc" / CALLS).write_text("")
 
 
 def render(folder: Path, data_path: str) -> None:
@@ -54,18 +75,8 @@ def render(folder: Path, data_path: str) -> None:
             (etc / "swanctl" / kind).mkdir(parents=True)
             (etc / "swanctl" / kind / f"btmm-{ZONE}.pem").write_bytes(file.read_bytes())
         (etc / "swanctl" / "x509ca" / f"btmm-{ZONE}+2.pem").write_bytes(issued.ca.read_bytes())
-        inventory[host.label] = {
-            "folder": str(etc.parent),
-            "btmm_zone": ZONE,
-            "tunnel_ula": str(host.ula),
-            "tunnel_prefix": str(PREFIX),
-            "tunnel_data_path": data_path,
-        }
-    path = folder / "inventory.json"
-    path.write_text(json.dumps({"all": {"hosts": inventory}}))
-    play = ["ansible-playbook", "-i", str(path), str(HERE / "render.yml")]
-    done = subprocess.run(play, cwd=PROJECT, text=True, capture_output=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
+        inventory[host.label] = _variables(folder, host, data_path)
+    _play(folder, inventory)
     for host in HOSTS:
         peer = other(host)
         local = ipsec.Local(host.identity, host.ula, PREFIX)
@@ -73,8 +84,26 @@ def render(folder: Path, data_path: str) -> None:
         tunnel = ipsec.outbound(local, remote, start="trap")
         text = ipsec_swanctl.text({"to-peer": tunnel}, f"btmm-{ZONE}.pem", f"btmm-{ZONE}.pem")
         etc = folder / host.label / "etc"
-        (etc / "swanctl" / "conf.d" / "to-peer.conf").write_text(text)
+        (etc / CALLS).write_text(text)
         (etc / "strongswan.d" / "rehearsal.conf").write_text(CHARON)
     nat = Template((PROJECT / "lab" / "router" / "nat.nft").read_text()).substitute(flags=" random")
     (folder / "nat.nft").write_text(nat)
     (folder / "watch.nft").write_text((HERE / "watch.nft").read_text())
+
+
+def _variables(folder: Path, host: Host, data_path: str) -> dict[str, Any]:
+    return {
+        "folder": str(folder / host.label),
+        "btmm_zone": ZONE,
+        "tunnel_ula": str(host.ula),
+        "tunnel_prefix": str(PREFIX),
+        "tunnel_data_path": data_path,
+    }
+
+
+def _play(folder: Path, inventory: dict[str, dict[str, Any]]) -> None:
+    path = folder / "inventory.json"
+    path.write_text(json.dumps({"all": {"hosts": inventory}}))
+    play = ["ansible-playbook", "-i", str(path), str(HERE / "render.yml")]
+    done = subprocess.run(play, cwd=PROJECT, text=True, capture_output=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr

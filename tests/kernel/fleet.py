@@ -30,7 +30,7 @@ class Fleet:
         self._machine.send(folder, "/srv/fleet")
         for host in HOSTS:
             self._enter(host.router, "true")
-            self._enter(host.label, f"mount -t overlay -o lowerdir=/srv/fleet/{host.label}/etc:/etc overlay /etc")
+            self._enter(host.label, _lay("/srv/fleet", host))
         home, cafe = (self._places[host.router] for host in HOSTS)
         self.shell("", f"ip link add wan netns {home} type veth peer name wan netns {cafe}")
         for host in HOSTS:
@@ -52,6 +52,12 @@ class Fleet:
     def seen(self, what: str) -> int:
         """Return how many packets of a kind the routers have seen; the kinds are the counters of watch.nft."""
         return sum(_packets(self.shell(host.router, f"nft list counter inet watch {what}")) for host in HOSTS)
+
+    def lay(self, folder: Path, place: str) -> None:
+        """Lay over each host's /etc what a folder has for it; `umount --lazy /etc` takes it off again."""
+        self._machine.send(folder, place)
+        for host in HOSTS:
+            self.shell(host.label, _lay(place, host))
 
     def start(self, host: Host) -> None:
         """Start charon and give it its configuration, as strongswan.service does."""
@@ -77,6 +83,7 @@ class Fleet:
             host.label,
             f"""
             ip address add {host.lan}.10/24 dev eth0; ip -6 address add fe80::2/64 dev eth0 nodad
+            ip -6 address add {host.outer6}/64 dev eth0 nodad
             ip -6 address add {host.ula}/128 dev lo
             ip link set eth0 up
             ip route add default via {host.lan}.1
@@ -90,6 +97,8 @@ class Fleet:
             ip address add {host.lan}.1/24 dev lan; ip -6 address add fe80::1/64 dev lan nodad
             ip address add {host.wan}/24 dev wan; ip -6 address add fe80::{host.number}/64 dev wan nodad
             ip link set lan up; ip link set wan up
+            ip -6 route add {host.outer6} via fe80::2 dev lan
+            ip -6 route add {peer.outer6} via fe80::{peer.number} dev wan
             ip -6 route add {host.ula} via fe80::2 dev lan
             ip -6 route add {peer.ula} via fe80::{peer.number} dev wan
             sysctl -q net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
@@ -123,6 +132,10 @@ class Fleet:
                 time.sleep(0.1)
             else:
                 return
+
+
+def _lay(place: str, host: Host) -> str:
+    return f"mount -t overlay -o lowerdir={place}/{host.label}/etc:/etc overlay /etc"
 
 
 def _packets(listed: str) -> int:

@@ -28,6 +28,11 @@ class Host:
         return f"{self.label}.{ZONE}"
 
     @property
+    def outer6(self) -> str:
+        """Its IPv6 address outside."""
+        return f"2001:db8:{self.number}::10"
+
+    @property
     def ula(self) -> IPv6Address:
         """Its address in the fleet."""
         return PREFIX[self.number]

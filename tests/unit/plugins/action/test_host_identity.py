@@ -14,7 +14,7 @@ from unittest import mock
 import pytest
 from ansible.errors import AnsibleActionFail
 from ansible_collections.btmm.fleet.plugins.action import host_identity, owner_store
-from ansible_collections.btmm.fleet.plugins.module_utils import x509
+from ansible_collections.btmm.fleet.plugins.module_utils import keyfiles, x509
 from ansible_collections.btmm.fleet.plugins.modules import host_identity as module
 
 from tests.unit.acting import run_action
@@ -147,6 +147,29 @@ def test_a_new_key_is_a_new_address(fleet: Fleet) -> None:
     before = fleet.enrol()
     fleet.file(0).unlink()
     assert fleet.enrol()["ula"] != before["ula"]
+
+
+def test_another_type_of_key_is_a_new_key(fleet: Fleet) -> None:
+    before = fleet.enrol()
+    key = fleet.file(0).read_text()
+    planned = fleet.enrol(check=True, key_type="rsa")
+    assert planned["changed"]
+    assert planned["ula"] != before["ula"]
+    assert "private key (RSA, 3072 bits)" in "".join(diff["after"] for diff in planned["diff"])
+    assert fleet.file(0).read_text() == key
+    after = fleet.enrol(key_type="rsa")
+    assert after["reason"] == "the host's key is another one"
+    assert after["ula"] not in (before["ula"], planned["ula"])
+    assert not fleet.enrol(key_type="rsa")["changed"]
+    assert fleet.enrol()["reason"] == "the host's key is another one"
+
+
+def test_an_rsa_key_that_nobody_asked_for(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host cannot choose: the type comes from the inventory."""
+    fleet.enrol(key_type="rsa")
+    monkeypatch.setattr(keyfiles.KeyFiles, "has_key", lambda _: True)
+    with pytest.raises(AnsibleActionFail, match="not an ECDSA P-256 key; delete the key file"):
+        fleet.enrol()
 
 
 def test_the_owner_must_know_the_certificate(fleet: Fleet) -> None:

@@ -21,6 +21,7 @@ FACTS = {
     "__tunnel_local": {"connection": "btmm-in-bob_example"},
     "__tunnel_ula": "fd12:3456:789a::1",
     "__tunnel_prefix": "fd12:3456:789a::/48",
+    "__tunnel_data_path": "kernel",
 }
 
 
@@ -95,6 +96,15 @@ def test_the_roles_options() -> None:
 
 # As strongSwan prints it.
 LISTED = "encryption:\n  AES_CBC[aesni]\nke:\n  MODP_2048_224[openssl]\n  ML_KEM_768[openssl]\n  CURVE_25519[openssl]\n"
+
+
+@pytest.mark.parametrize(("data_path", "start"), [("kernel", "trap"), ("libipsec", "start")])
+def test_a_peer_with_racoon_is_called_as_the_data_path_allows(data_path: str, start: str) -> None:
+    nas = {"identity": "nas.bob.example", "ula": "fd12:3456:789a::9", "address": "203.0.113.20", "ike_version": 1}
+    text = installed(tunnel_peers=[nas], __tunnel_data_path=data_path)
+    name = "btmm-in-bob_example-nas_bob_example"
+    section = parsed(text)["connections"][name]
+    assert (section["version"], section["children"][name]["start_action"]) == ("1", start)
 
 
 def test_what_the_hosts_strongswan_lists() -> None:

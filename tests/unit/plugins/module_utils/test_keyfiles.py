@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import grp
 import os
 import pwd
@@ -32,6 +33,20 @@ def test_key_is_private_and_signs_its_request(files: keyfiles.KeyFiles) -> None:
     assert "PRIVATE" not in files.request()
     first, second = (x509.spki(x509.load_request(files.request())) for _ in range(2))
     assert first == second
+
+
+def test_a_key_of_the_other_type_is_not_the_one_that_is_wanted(files: keyfiles.KeyFiles) -> None:
+    assert not files.has_key()
+    files.make_key()
+    rsa = dataclasses.replace(files, key_type="rsa")
+    assert (files.has_key(), rsa.has_key()) == (True, False)
+    rsa.make_key()
+    assert (files.has_key(), rsa.has_key()) == (False, True)
+    assert stat.S_IMODE(files.key.stat().st_mode) == 0o600
+    x509.load_request(rsa.request(), rsa=True)
+    files.key.write_text("junk")
+    with pytest.raises(keyfiles.KeyFileError, match="unusable"):
+        rsa.has_key()
 
 
 def test_certificates_are_public(files: keyfiles.KeyFiles) -> None:

@@ -113,6 +113,28 @@ def test_swanctl_conf_as_a_whole() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"data_path": "libipsec", "ike_port": 500}, "ESP without UDP there, which needs the kernel's; name its IPv4"),
+        ({"data_path": "kernel", "ike_port": 0}, "IKE at UDP 500 there, and from it; set tunnel_ike_port to that"),
+        ({"data_path": "kernel", "ike_port": 500}, None),
+        ({}, None),
+    ],
+)
+def test_a_peer_with_racoon_over_ipv6(options: dict[str, Any], said: str | None) -> None:
+    nas = {"identity": "nas.bob.example", "ula": "fd12:3456:789a::9", "address": "2001:db8::9"}
+    given = {**HOST, **options, "start": "start", "peers": [{**nas, "ike_version": 1}]}
+    if said:
+        with pytest.raises(InvalidTunnel, match=f"can't reach nas.bob.example at 2001:db8::9: racoon takes {said}"):
+            tunnel_files.for_strongswan(given)
+    else:
+        section = parsed(tunnel_files.for_strongswan(given))["connections"]["btmm-in-nas_bob_example"]
+        assert (section["local_port"], section["remote_port"], section["encap"]) == ("500", "500", "no")
+        assert section["children"]["btmm-in-nas_bob_example"]["start_action"] == "start"
+    assert tunnel_files.for_strongswan({**given, "peers": [nas]})
+
+
 def test_ml_kem_for_callers_and_called() -> None:
     peers = [
         {"identity": "nas.bob.example", "ula": "fd12:3456:789a::9", "address": "203.0.113.20"},

@@ -72,3 +72,10 @@ def test_all_faults_at_once(look: Look) -> None:
 def test_an_old_python(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_preflight, "MIN_PYTHON", (4, 0))
     assert "needs Python 4.0 or later" in look()["msg"]
+
+
+def test_what_racoon_needs_is_told_with_the_rest(look: Look) -> None:
+    wanted = {"identity": "imac.bob.example", "key_type": "ec", "outer": ["2001:db8::1"]}
+    found = look(skew=600, racoon=wanted, require=["clock"])
+    assert "600 s ahead" in found["faults"][0]
+    assert found["faults"][1].startswith("imac: racoon signs by RSA keys only; set identity_key_type to rsa")

@@ -98,6 +98,14 @@ def test_racoon_there_and_back(run: Any, racoon: dict[str, Any]) -> None:
     assert not Path(racoon["path"]).exists()
 
 
+def test_anothers_racoon_conf_is_left_alone(run: Any, racoon: dict[str, Any]) -> None:
+    path = Path(racoon["path"])
+    path.write_text("# the administrator's\n")
+    assert f"{path} is another program's: move it away first" in run(racoon)["msg"]
+    assert not run({**racoon, "state": "absent"})["changed"]
+    assert path.read_text() == "# the administrator's\n"
+
+
 def test_racoons_key_must_be_there(run: Any, racoon: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "imac.key").unlink()
     assert run(racoon, check=True)["changed"]
@@ -110,8 +118,11 @@ def test_racoons_key_must_be_there(run: Any, racoon: dict[str, Any], tmp_path: P
 def test_strongswan_with_a_peer_that_is_always_called(run: Any, strongswan: dict[str, Any]) -> None:
     run({**strongswan, "peers": [{**MACBOOK, "start": "start"}]})
     inbound, _, macbook = Path(strongswan["path"]).read_text().partition("btmm-in-macbook_bob_example {")
-    assert "start_action = none" in inbound
-    assert "start_action = start" in macbook
+    for ends, text in (("none", inbound), ("start", macbook)):
+        assert f"start_action = {ends}" in text
+    for kept in ("keyingtries = 0", "dpd_action = restart", "close_action = start", "inactivity = 0s"):
+        assert kept in macbook
+        assert kept not in inbound
 
 
 def test_strongswan_with_own_proposals(run: Any, strongswan: dict[str, Any]) -> None:
