@@ -89,7 +89,7 @@ class Events:
                 continue
             elif llq.tries < len(codec.WAITS_S):
                 self.resent += 1
-                self._send(llq)
+                self._send(llq, llq.queue[0])
             else:
                 self.lost += 1
                 del self._unacknowledged[llq]
@@ -114,20 +114,19 @@ class Events:
         for _ in range(min(AT_ONCE, len(self._ready))):
             llq = self._ready.popleft()
             if llq.peer.reliable:
+                # Sending may find out that the client has gone, or reads too slowly: then there is no queue any more.
                 while llq.queue:
-                    self._send(llq)
-                    llq.queue.popleft()
-                llq.tries = 0
+                    self._send(llq, llq.queue.popleft())
             elif llq.queue and not llq.tries:  # else it has ended meanwhile, or began anew
-                self._send(llq)
+                self._send(llq, llq.queue[0])
         if self._ready:
             asyncio.get_running_loop().call_soon(self._deliver)
 
-    def _send(self, llq: Llq) -> None:
+    def _send(self, llq: Llq, event: bytes) -> None:
         if not llq.tries:
             self.sent += 1
             llq.number = llq.number % 0xFFFF + 1
-        wire = codec.addressed(llq.queue[0], llq.number, llq.id)
+        wire = codec.addressed(event, llq.number, llq.id)
         if llq.key is not None:
             wire, _ = tsig.sign(wire, llq.key)  # anew each time: it tells when
         if not llq.peer.reliable:

@@ -56,6 +56,16 @@ def at_rest(fleet: Fleet, host: str, programs: tuple[str, ...], seconds: float) 
     return found
 
 
+def processor_s(fleet: Fleet, host: str, program: str) -> float:
+    """Return how many seconds of a processor a program has taken so far."""
+    return _sample(fleet, host, program)["cpu_s"]
+
+
+def resident_mib(fleet: Fleet, host: str, program: str) -> float:
+    """Return a program's resident memory."""
+    return _sample(fleet, host, program)["rss_kib"] / 1024
+
+
 def _sample(fleet: Fleet, host: str, program: str) -> dict[str, float]:
     pattern = f"^([^ ]*python3 .*/)?([^ ]*/)?{program}"
     sample: dict[str, float] = json.loads(fleet.on(host, "python3", "-c", _SAMPLE, pattern))

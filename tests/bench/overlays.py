@@ -63,7 +63,7 @@ class Ours:
 
     def first_byte(self) -> float:
         """Seconds from mover's name to the first byte of its page on peer, with no tunnel before."""
-        proof.drop_tunnels(self._fleet, "peer", "mover")
+        proof.drop_tunnels(self._fleet, "mover")
         curl = ("curl", "-sS", "--fail", "--max-time", "20", "--output", "/dev/null", "--write-out")
         return float(self._fleet.on("peer", *curl, "%{time_starttransfer}", f"http://mover.{proof.ZONE}/"))
 
@@ -85,7 +85,7 @@ class Unit:
             self.configure()
             self._configured = True
         for host in HOSTS:
-            self._fleet.shell(host, f"systemd-run --quiet --unit bench-{self.name} {self.daemon}")
+            self._fleet.shell(host, f"systemd-run --quiet --collect --unit bench-{self.name} {self.daemon}")
 
     def stop(self) -> None:
         for host in HOSTS:

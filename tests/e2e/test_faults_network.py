@@ -95,7 +95,8 @@ def test_an_address_that_changes_50_times_in_10_s_ends_published_right_with_few_
 
 def test_while_many_hosts_that_are_off_are_called_another_is_reached_and_charon_lives(fleet: Fleet) -> None:
     prefix = IPv6Network(f"{proof.ula(fleet, 'mini')}/48", strict=False)
-    made_up.publish(fleet, "off", CALLED, prefix, OFF)
+    ulas = [prefix[n] for n in range(1, CALLED + 1)]
+    made_up.publish(fleet, "off", ulas, OFF)
     try:
         proof.drop_tunnels(fleet, "macbook", "mini")
         fleet.shell(
@@ -106,5 +107,5 @@ def test_while_many_hosts_that_are_off_are_called_another_is_reached_and_charon_
             timeout=40,
         )
     finally:
-        made_up.withdraw(fleet, "off", CALLED, prefix, OFF)
+        made_up.withdraw(fleet, "off", ulas, OFF)
     faults.whole(fleet)

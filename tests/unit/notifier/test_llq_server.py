@@ -26,7 +26,7 @@ from notifier.config import Limits
 from notifier.stream import Limits as StreamLimits
 from tests.certificates import Owner
 from tests.named import ADDRESS, SECRET
-from tests.notifier import SERVER_NAME, ZONE, Notifier, notifying
+from tests.notifier import SERVER_NAME, ZONE, Notifier, notifying, wait_for
 from tests.unit.notifier.test_push_server import update
 
 PTR, TXT, A, NS = 12, 16, 1, 2
@@ -435,6 +435,21 @@ def test_all_clients_together_have_so_many_and_no_more() -> None:
         full = option(client.ask(Question(SSH, PTR), Llq(Opcode.SETUP, lease=7200)))
         assert (full.error, full.lease) == (Error.SERV_FULL, 300)
         assert by_tls.set_up(Question(SSH, PTR))[0].error == Error.NO_ERROR  # each of the two ports has its own
+
+
+def test_who_lags_too_far_takes_nobody_along() -> None:
+    """It is dropped between two of its events; what others are to be told comes all the same, then and later."""
+    heavy, light = (Question(dns.name.from_text(label, ZONE), TXT) for label in ("heavy", "light"))
+    limits = Limits(queued_bytes=1)
+    with notifying(("imac", "macbook"), limits) as own, tls(own) as slow, tls(own, "macbook") as other:
+        for _ in range(90):
+            slow.set_up(heavy)
+        other.set_up(light)
+        much = " ".join(["x" * 250] * 60)
+        update(own, f"add heavy 60 TXT {much}", "add light 60 TXT first")
+        wait_for(lambda: own.status()["llq_tls"]["slow"] == 1, "the slow one is dropped")
+        update(own, "add light 60 TXT second")
+        assert [*other.told(), *other.told()] == ['+light "first"', '+light "second"']
 
 
 def test_ordinary_questions_and_garbage_are_no_business_of_ours(notifier: Notifier) -> None:
