@@ -13,7 +13,7 @@ ROLES := $(sort $(notdir $(patsubst %/,%,$(dir $(wildcard molecule/*/molecule.ym
 ROLE ?= $(ROLES)
 DEMO := BTMM_FLEET=demo
 E2E := BTMM_FLEET=e2e
-BESIDE := $(patsubst %,tests/e2e/test_%.py,hostile login nat_grid page post_quantum revocation scenarios services shares sign_on two_owners)
+BESIDE := $(patsubst %,tests/e2e/test_%.py,hostile login nat_grid page post_quantum revocation rollover scenarios services shares sign_on two_owners)
 # The kernel is emulated, as this machine's.
 E2E_KERNEL := $(if $(filter amd64,$(shell dpkg --print-architecture)),e2e-kernel)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
-from ansible_collections.btmm.fleet.plugins.module_utils import ipsec, ipsec_swanctl
+from ansible_collections.btmm.fleet.plugins.module_utils import bundle, ipsec, ipsec_swanctl
 from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint
 
 from .errors import TunnelError
@@ -174,7 +174,7 @@ def connection(
     """
     try:
         certificate = config.certificate.read_bytes()
-        authority = config.ca.read_bytes()
+        authorities = [each.encode() for each in bundle.split(config.ca.read_text(encoding="ascii", errors="replace"))]
     except OSError as err:
         raise TunnelError(f"{err.filename} can't be read ({err.strerror}): run the identity role again") from err
     try:
@@ -184,7 +184,7 @@ def connection(
         tunnel = replace(tunnel, revocation="strict")
     except ipsec.InvalidTunnel as err:
         raise TunnelError(str(err)) from err
-    return ipsec_swanctl.connection(name, tunnel, certificate, authority)
+    return ipsec_swanctl.connection(name, tunnel, certificate, *authorities)
 
 
 def _is_in(selector: str, prefix: IPv6Network) -> bool:

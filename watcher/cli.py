@@ -104,6 +104,7 @@ def _take_list(zone: str) -> int:
         received=own.state / places.LIST_FILE,
         copies=(own.config / places.KDC_FOLDER / places.LIST_FILE,),
         authority=places.SWANCTL_ROOT / "x509ca" / file,
+        judged=places.JUDGED_ROOT / zone,
     )
     try:
         for line in revoked.take(lists, zone):

@@ -69,14 +69,15 @@ class ListFollow:
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, AGAIN_S[1])
 
-    async def _async_ask(self) -> bytes | None:
+    async def _async_ask(self) -> list[bytes]:
         records = await async_lookup(self._asker, *self.set)
-        return next((bytes(each.certificate) for each in records if each.certificate_type == cert_record.PKIX), None)
+        # Two while the owner's CA is changed; a record set has no order.
+        return sorted(bytes(each.certificate) for each in records if each.certificate_type == cert_record.PKIX)
 
-    def _keep(self, der: bytes | None) -> None:
-        if der is None or len(der) > _MAX_OCTETS:
+    def _keep(self, lists: list[bytes]) -> None:
+        if not lists or sum(map(len, lists)) > _MAX_OCTETS:
             return  # a zone that has none takes none away
-        content = pem.encode(pem.LIST, der).encode()
+        content = "".join(pem.encode(pem.LIST, der) for der in lists).encode()
         with contextlib.suppress(FileNotFoundError):
             if self._path.read_bytes() == content:
                 return

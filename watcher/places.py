@@ -19,6 +19,7 @@ LIST_FILE = "crl.pem"  # the owner's list of revoked certificates, as the zone h
 
 SWANCTL_ROOT = Path("/etc/swanctl")
 REVOKED_ROOT = SWANCTL_ROOT / "x509crl"  # as charon judges by it
+JUDGED_ROOT = Path("/run/btmm-judged")  # root's: by what the tunnels were judged last
 
 
 @dataclass(frozen=True, slots=True)

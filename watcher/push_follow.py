@@ -21,6 +21,7 @@ from .errors import WatcherError
 from .lookup import async_lookup
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Sequence
     from collections.abc import Set as AbstractSet
 
@@ -50,11 +51,15 @@ def make_client(
     Raises:
         PushError: the owner CA can't be read.
     """
-    try:
-        context = client_context(config.ca, ["dot"])
-    except OSError as err:
-        raise PushError(f"the owner CA {config.ca} can't be read ({err}): run the role identity") from err
-    return PushClient(lambda: async_find_servers(config, asker), context, on_changes, on_state, config.key)
+
+    def make_context() -> ssl.SSLContext:
+        try:
+            return client_context(config.ca, ["dot"])
+        except OSError as err:
+            raise PushError(f"the owner CA {config.ca} can't be read ({err}): run the role identity") from err
+
+    make_context()  # who can't is told now
+    return PushClient(lambda: async_find_servers(config, asker), make_context, on_changes, on_state, config.key)
 
 
 async def async_find_servers(config: Config, asker: Asker) -> list[Server]:

@@ -12,6 +12,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ansible_collections.btmm.fleet.plugins.module_utils import bundle
 from ansible_collections.btmm.fleet.plugins.module_utils.atomic import write_atomic
 
 from . import charon
@@ -27,19 +28,29 @@ PUBLIC_MODE = 0o644
 
 @dataclass(frozen=True, slots=True)
 class Lists:
-    """Where one zone's lists are.
+    """Where one zone's lists are; while the owner's CA is changed, a file has one list of each.
 
     Attributes:
-        installed: what charon reads.
+        installed: what Ansible writes, and charon reads, with the second file beside it (`bundle`).
         received: what the daemon had from the zone; anybody who can write there may have made it.
         copies: further readers' own, each in a folder that is there only with its reader.
         authority: the owner CA.
+        judged: the serial numbers by which tunnels were last judged; lost with a boot, as the tunnels are.
     """
 
     installed: Path
     received: Path
     copies: tuple[Path, ...]
     authority: Path
+    judged: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Genuine:
+    """A list that the owner signed, and its number (RFC 5280 section 5.2.3)."""
+
+    number: int
+    pem: str
 
 
 def take(lists: Lists, zone: str) -> list[str]:
@@ -49,36 +60,55 @@ def take(lists: Lists, zone: str) -> list[str]:
         ListError: openssl or swanctl fails.
         TunnelError: charon is away.
     """
-    told = []
-    if lists.received.exists() and number(lists.received, lists.authority) > number(lists.installed, lists.authority):
-        write_atomic(lists.installed, lists.received.read_bytes(), PUBLIC_MODE)
-        told.append(f"took list {number(lists.installed, lists.authority)} of the owner from the zone")
+    told = _take_newer(lists)
     if not lists.installed.exists():
         raise ListError(f"there is no list at {lists.installed}: run the role identity for this host")
-    content = lists.installed.read_bytes()
-    for copy in lists.copies:
-        if copy.parent.is_dir() and (not copy.exists() or copy.read_bytes() != content):
-            write_atomic(copy, content, PUBLIC_MODE)
+    text = lists.installed.read_text(encoding="ascii", errors="replace")
+    readers = {copy: text for copy in lists.copies if copy.parent.is_dir()}
+    for copy, content in {bundle.second_path(lists.installed): bundle.last(text), **readers}.items():
+        if not copy.exists() or copy.read_bytes() != content.encode():
+            write_atomic(copy, content.encode(), PUBLIC_MODE)
             told.append(f"renewed {copy}")
     # Before charon is told anything: it forgets the certificates of its peers when others are loaded.
     known = peers(_run("swanctl", "--list-certs", "--type", "x509"))
     _run("swanctl", "--load-creds", "--noprompt")
     # A list by which peers were judged stays in its cache beside the new one, and it would go on judging by that.
     _run("swanctl", "--flush-certs", "--type", "x509_crl")
-    revoked = serials(_run("openssl", "crl", "-noout", "-text", "-in", str(lists.installed)))
-    return told + close(zone, known, revoked)
+    shown = [_run("openssl", "crl", "-noout", "-text", given=each) for each in bundle.split(text)]
+    revoked = {serial for each in shown for serial in serials(each)}
+    is_news = not lists.judged.exists() or not revoked <= set(lists.judged.read_text().split())
+    told += close(zone, known, revoked, is_news=is_news)
+    lists.judged.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_atomic(lists.judged, "".join(f"{each}\n" for each in sorted(revoked)).encode())
+    return told
 
 
-def close(zone: str, known: Mapping[str, set[str]], revoked: Iterable[str]) -> list[str]:
+def _take_newer(lists: Lists) -> list[str]:
+    """Install what the zone has of later lists; each CA's are compared by themselves."""
+    held, heard = (genuine(path, lists.authority) for path in (lists.installed, lists.received))
+    newer = {name: each for name, each in heard.items() if name not in held or each.number > held[name].number}
+    if not newer:
+        return []
+    anchors = bundle.split(lists.authority.read_text(encoding="ascii"))
+    order = [_run("openssl", "x509", "-noout", "-subject_hash", given=each).strip() for each in anchors]
+    newest = {**held, **newer}
+    # In the order in which Ansible writes them, so that it finds nothing to change.
+    content = "".join(newest[name].pem for name in order if name in newest)
+    write_atomic(lists.installed, content.encode(), PUBLIC_MODE)
+    return [f"took list {each.number} of the owner from the zone" for each in newer.values()]
+
+
+def close(zone: str, known: Mapping[str, set[str]], revoked: Iterable[str], *, is_news: bool) -> list[str]:
     """Close the zone's tunnels whose peer's certificate was revoked; return a line each.
 
-    Also those of whose certificate charon does not know any more: a peer in good standing is back with its next packet.
+    When there `is_news` on the list, also those of whose certificate charon does not know any more: a peer in good
+    standing is back with its next packet.
     """
     forbidden, told = set(revoked), []
     with charon.session() as session:
         for tunnel, identity in charon.identities(session, f".{zone}"):
             held = known.get(identity, set())
-            if held and not held & forbidden:
+            if not held & forbidden and (held or not is_news):
                 continue
             charon.forget(session, tunnel)
             why = (
@@ -88,13 +118,16 @@ def close(zone: str, known: Mapping[str, set[str]], revoked: Iterable[str]) -> l
     return told
 
 
-def number(path: Path, authority: Path) -> int:
-    """Return the number of a list (RFC 5280 section 5.2.3); -1 for one that is missing, or not signed by the owner."""
-    if not path.exists():
-        return -1
-    done = _done("openssl", "crl", "-noout", "-crlnumber", "-CAfile", str(authority), "-in", str(path))
-    found = re.search(r"^crlNumber=(?:0x)?([0-9A-Fa-f]+)$", done.stdout, re.MULTILINE)
-    return int(found[1], 16) if found and "verify OK" in done.stdout + done.stderr else -1
+def genuine(path: Path, authority: Path) -> dict[str, Genuine]:
+    """Return those of the lists in a file that the owner signed, by a hash of their CA's name; it may be missing."""
+    found = {}
+    for pem in bundle.split(path.read_text(encoding="ascii", errors="replace")) if path.exists() else ():
+        done = _done("openssl", "crl", "-noout", "-hash", "-crlnumber", "-CAfile", str(authority), given=pem)
+        name = re.search(r"^(?:issuer name hash=)?([0-9a-f]{8})$", done.stdout, re.MULTILINE)
+        number = re.search(r"^crlNumber=(?:0x)?([0-9A-Fa-f]+)$", done.stdout, re.MULTILINE)
+        if name and number and "verify OK" in done.stdout + done.stderr:
+            found[name[1]] = Genuine(int(number[1], 16), pem)
+    return found
 
 
 def serials(text: str) -> set[str]:
@@ -118,18 +151,16 @@ def _plain(serial: str) -> str:
     return f"{int(serial.replace(':', ''), 16):x}"
 
 
-def _run(*command: str) -> str:
-    done = _done(*command)
+def _run(*command: str, given: str = "") -> str:
+    done = _done(*command, given=given)
     if done.returncode:
         said = " ".join((done.stderr or done.stdout).split())[:200]
         raise ListError(f"{command[0]} refuses ({said}): see 'journalctl -u strongswan'")
     return done.stdout
 
 
-def _done(*command: str) -> subprocess.CompletedProcess[str]:
+def _done(*command: str, given: str = "") -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(
-            command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=COMMAND_S
-        )
+        return subprocess.run(command, input=given, capture_output=True, text=True, check=False, timeout=COMMAND_S)
     except (OSError, subprocess.TimeoutExpired) as err:
         raise ListError(f"{command[0]} can't be run ({err}): run the role tunnel again") from err

@@ -19,6 +19,7 @@ HOST_OPTIONS: dict[str, dict[str, Any]] = {
     "certificate_path": {"type": "path", "required": True},
     "ca_path": {"type": "path", "required": True},
     "crl_path": {"type": "path"},
+    "seconds": {"type": "bool", "default": False},
     "key_type": {"type": "str", "choices": list(KEY_TYPES), "default": "ec"},
     "owner": {"type": "str", "default": "root"},
     "group": {"type": "str", "default": "root"},

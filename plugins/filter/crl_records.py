@@ -12,7 +12,7 @@ description:
   - Makes the CERT record (RFC 4398, type PKIX) at C(_crl) below the zone, for M(btmm.fleet.dns_record_set). The
     daemons of the fleet follow it by DNS Push.
 options:
-  _input: {description: The list in PEM., type: str, required: true}
+  _input: {description: "The list in PEM; two, while the owner's CA is changed.", type: str, required: true}
 author:
   - The btmm.fleet maintainers
 """
@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.btmm.fleet.plugins.module_utils import cert_record, pem
+from ansible_collections.btmm.fleet.plugins.module_utils.bundle import split
 from ansible_collections.btmm.fleet.plugins.module_utils.names import CRL_LABEL
 
 if TYPE_CHECKING:
@@ -44,12 +45,12 @@ TTL_LIST = 120
 def crl_records(crl: str) -> list[dict[str, Any]]:
     """Return the record set."""
     try:
-        der = pem.decode(pem.LIST, crl)
+        lists = [pem.decode(pem.LIST, each) for each in split(crl) or [crl]]
     except ValueError as error:
         raise AnsibleFilterError(
             f"this is no list of revoked certificates ({error}): give what owner_store returns as crl"
         ) from None
-    return [{"name": CRL_LABEL, "type": "CERT", "ttl": TTL_LIST, "rdata": [cert_record.text(der)]}]
+    return [{"name": CRL_LABEL, "type": "CERT", "ttl": TTL_LIST, "rdata": [cert_record.text(der) for der in lists]}]
 
 
 class FilterModule:

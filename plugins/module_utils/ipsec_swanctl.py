@@ -22,17 +22,17 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")  # a dot would begin a section within the 
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/%+\-]+")
 
 
-def connection(name: str, tunnel: Tunnel, certificate: Credential, authority: Credential) -> dict[str, Value]:
+def connection(name: str, tunnel: Tunnel, certificate: Credential, *authorities: Credential) -> dict[str, Value]:
     """Return what charon is told of a tunnel.
 
     Args:
         name: of the child, which is the connection's own.
         tunnel: the description.
         certificate: the host's own; vici takes its content, swanctl.conf the name of its file.
-        authority: the owner CA's certificate, likewise.
+        authorities: the certificates of the owner CA, likewise; who has one of either may be the peer.
     """
     local, remote, outer = tunnel.local, tunnel.remote, tunnel.outer
-    peer: dict[str, Value] = {"auth": "pubkey", "cacerts": [authority]}
+    peer: dict[str, Value] = {"auth": "pubkey", "cacerts": list(authorities)}
     if tunnel.revocation != ipsec.REVOCATION[0]:
         peer["revocation"] = tunnel.revocation
     if remote is not None:
@@ -82,7 +82,7 @@ def text(tunnels: Mapping[str, Tunnel], certificate: str, authority: str) -> str
     Args:
         tunnels: by the names of their connections.
         certificate: file of the host's own, below x509.
-        authority: file of the owner CA's certificate, below x509ca.
+        authority: file of the owner CA's certificate, below x509ca; several with commas.
 
     Raises:
         InvalidTunnel: a name can't be a section's, or a value none of swanctl.conf.
@@ -90,7 +90,7 @@ def text(tunnels: Mapping[str, Tunnel], certificate: str, authority: str) -> str
     for name in tunnels:
         if not _NAME.fullmatch(name):
             raise InvalidTunnel(f"{name!r} can't be a connection's name in swanctl.conf: take letters, digits, - and _")
-    sections = {name: connection(name, tunnel, certificate, authority) for name, tunnel in tunnels.items()}
+    sections = {name: connection(name, tunnel, certificate, *authority.split(",")) for name, tunnel in tunnels.items()}
     return f"{HEADING}\n" + "\n".join(_lines({"connections": sections}, "")) + "\n"
 
 

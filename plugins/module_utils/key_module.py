@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .bundle import last
 from .keyfiles import read
 
 if TYPE_CHECKING:
@@ -35,6 +36,22 @@ def install_given(module: AnsibleModule, files: KeyFiles) -> bool:
     for path, option in ((files.ca, "ca_certificate"), (files.crl, "crl"), (files.certificate, "certificate")):
         content = module.params[option]
         if path and content and content != read(path):
+            changed = True
+            if not module.check_mode:
+                files.install(path, content)
+    return changed
+
+
+def install_seconds(module: AnsibleModule, files: KeyFiles) -> bool:
+    """Bring the second files, if they are wanted, to what the first ones hold; return whether one was (would be) made.
+
+    Raises:
+        KeyFileError: a file cannot be written.
+    """
+    changed = False
+    for path, first in files.second_paths().items():
+        content = last(read(first))
+        if content and content != read(path):
             changed = True
             if not module.check_mode:
                 files.install(path, content)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .atomic import write_atomic
+from .bundle import second_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +32,8 @@ class KeyFileError(RuntimeError):
 class KeyFiles:
     """Where one identity's files are, and who may read the key.
 
-    ``crl``: the list of what the CA revoked, if wanted. ``key_type``: one of `KEY_TYPES`.
+    ``crl``: the list of what the CA revoked, if wanted. ``key_type``: one of `KEY_TYPES`. ``seconds``: CA and list have
+    a second file (see ``bundle``).
     """
 
     key: Path
@@ -42,6 +44,7 @@ class KeyFiles:
     key_mode: int
     crl: Path | None = None
     key_type: str = "ec"
+    seconds: bool = False
 
     @property
     def new_key(self) -> str:
@@ -50,8 +53,12 @@ class KeyFiles:
 
     def modes(self) -> dict[Path, int]:
         """Return every file with the mode it shall have."""
-        modes = {self.key: self.key_mode, self.certificate: PUBLIC_MODE, self.ca: PUBLIC_MODE}
-        return {**modes, self.crl: PUBLIC_MODE} if self.crl else modes
+        public = [self.certificate, self.ca, *([self.crl] if self.crl else []), *self.second_paths()]
+        return {self.key: self.key_mode, **dict.fromkeys(public, PUBLIC_MODE)}
+
+    def second_paths(self) -> dict[Path, Path]:
+        """Return the second files by what they are made of."""
+        return {second_path(path): path for path in (self.ca, self.crl) if path} if self.seconds else {}
 
     def make_key(self) -> None:
         """Make a key, also in the place of another one: it is in a private file from its first moment on disk.

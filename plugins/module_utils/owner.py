@@ -12,11 +12,11 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from cryptography import x509 as cx509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from . import sealed, x509
+from .owner_authorities import Authorities, Authority
 from .owner_files import OwnerError, OwnerFiles, ZoneState, owner_errors
 from .owner_revocations import Revocations, of_enrolment
 from .registry import Enrolment, Issued, Registry, key_fingerprint
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv6Address, IPv6Network
     from pathlib import Path
 
+    from cryptography import x509 as cx509
     from cryptography.hazmat.primitives.asymmetric import ec
 
 MIN_PASSPHRASE = 8
@@ -52,6 +53,7 @@ class OwnerStore:
         self._planning = planning
         self._files = OwnerFiles(self.directory, self.zone)
         self._registry = Registry(self.directory / "hosts")
+        self.authorities = Authorities(self._files, self._registry, passphrase, planning=planning)
 
     @property
     def exists(self) -> bool:
@@ -89,24 +91,17 @@ class OwnerStore:
 
     @property
     def ca_certificate_pem(self) -> str:
-        """The CA certificate.
+        """The CA certificate; during a rollover both, one after the other.
 
         Raises:
             OwnerError: there is no store, or its file is damaged.
         """
-        return x509.to_pem(self.ca)
+        return "".join(x509.to_pem(each.certificate) for each in self._anchors)
 
-    @cached_property
+    @property
     def ca(self) -> cx509.Certificate:
-        """The CA certificate, parsed; raises as ``ca_certificate_pem`` does."""
-        if self._imagined:
-            return self._imagined[0]
-        content = self._files.read("ca.crt")
-        try:
-            return cx509.load_pem_x509_certificate(content)
-        except ValueError as error:
-            path = self.directory / "ca.crt"
-            raise OwnerError(f"{path} is damaged ({error}); restore it from a backup") from None
+        """The certificate of the CA that signs, parsed; raises as ``ca_certificate_pem`` does."""
+        return self._issuing.certificate
 
     def enrolments(self) -> list[Enrolment]:
         """Return everything issued and not forgotten.
@@ -175,6 +170,7 @@ class OwnerStore:
             ula=str(ula) if ula else None,
             serial=x509.serial(certificate),
             not_after=certificate.not_valid_after_utc.isoformat(),
+            issuer=x509.fingerprint(self.ca),
         )
         if self._planning:
             self.check(label, profile.role, host, key_der)
@@ -267,7 +263,7 @@ class OwnerStore:
     @property
     def revocations(self) -> Revocations:
         """What was revoked, and the list that says so; OwnerError when there is no store."""
-        return Revocations(self._files, self.ca, lambda: self._ca_key, self._planning)
+        return Revocations(self._files, self._anchors, self._planning)
 
     @cached_property
     def _state(self) -> ZoneState:
@@ -282,19 +278,22 @@ class OwnerStore:
         with owner_errors(self.directory / "zone.secret"):
             return sealed.unseal(self._files.read("zone.secret"), self._passphrase, self.zone)
 
-    @cached_property
+    @property
+    def _anchors(self) -> list[Authority]:
+        return [self._imagined] if self._imagined else self.authorities.anchors
+
+    @property
+    def _issuing(self) -> Authority:
+        return self._imagined or self.authorities.issuing
+
+    @property
     def _ca_key(self) -> ec.EllipticCurvePrivateKey:
-        if self._imagined:
-            return self._imagined[1]
-        with owner_errors(self.directory / "ca.key"):
-            key = sealed.unseal_key(self._files.read("ca.key"), self._passphrase)
-        if key.public_key() != self.ca.public_key():
-            raise OwnerError(f"{self.directory}: ca.key and ca.crt do not match; restore both from one backup")
-        return key
+        return self._issuing.key
 
     @cached_property
-    def _imagined(self) -> tuple[cx509.Certificate, ec.EllipticCurvePrivateKey] | None:
+    def _imagined(self) -> Authority | None:
         """A CA to plan with, never written; None when there is a store or one is needed."""
         if not self._planning or self.exists:
             return None
-        return x509.make_ca(self.zone, stand_in_prefix(self.zone))
+        ca, key = x509.make_ca(self.zone, stand_in_prefix(self.zone))
+        return Authority(ca, lambda: key)

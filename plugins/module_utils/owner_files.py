@@ -100,7 +100,7 @@ class OwnerFiles:
                     if not path.is_relative_to(place.resolve()):
                         raise OwnerError(f"the backup holds {name}, which is no file of the owner's state")
                     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                    write_atomic(path, base64.b64decode(content), 0o644 if name == "ca.crt" else 0o600)
+                    write_atomic(path, base64.b64decode(content), 0o644 if name.endswith("ca.crt") else 0o600)
                 place.rename(self.directory)
             finally:
                 shutil.rmtree(place, ignore_errors=True)

@@ -15,26 +15,25 @@ from .owner_files import OwnerError, OwnerFiles
 from .registry import USER_ROLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable, Sequence
 
     from cryptography import x509
-    from cryptography.hazmat.primitives.asymmetric import ec
 
+    from .owner_authorities import Authority
     from .registry import Enrolment
 
-RECORDS, LIST = "revoked.json", "crl.pem"
+RECORDS = "revoked.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Revocations:
-    """One zone's revocations; ``ca_key`` is called only when a list has to be signed.
+    """One zone's revocations. Each CA signs the same list: serial numbers are drawn, so no two certificates share one.
 
     ``planning``: nothing is written, as in OwnerStore.
     """
 
     files: OwnerFiles
-    ca: x509.Certificate
-    ca_key: Callable[[], ec.EllipticCurvePrivateKey]
+    authorities: Sequence[Authority]
     planning: bool
 
     def all(self) -> list[Revoked]:
@@ -59,21 +58,15 @@ class Revocations:
         return any(each.serial == serial for each in self.all())
 
     def pem(self, planned: Iterable[Revoked] = ()) -> str:
-        """Return the list in force; made when there is none yet, or when it was lost.
+        """Return the list in force, of each CA; made when there is none yet, or when it was lost.
 
         Planning, it is the one that there would be with what is ``planned``.
 
         Raises:
             OwnerError: wrong passphrase, or a store that cannot be used.
         """
-        former, more = self._former(), list(planned) if self.planning else []
-        if former is not None and not more:
-            return crl.to_pem(former)
-        if self.planning:
-            return crl.to_pem(crl.make([*self.all(), *more], self.ca, self.ca_key(), former))
-        with self.files.locked():
-            former = self._former()  # another process may have been quicker
-            return crl.to_pem(former if former is not None else self._write(self.all()))
+        more = list(planned) if self.planning else []
+        return "".join(crl.to_pem(self._in_force(authority, more)) for authority in self.authorities)
 
     def add(self, certificates: Iterable[Revoked]) -> list[Revoked]:
         """Revoke certificates; return those that were not revoked before (planning: that would be revoked).
@@ -89,7 +82,8 @@ class Revocations:
             fresh = [each for each in wanted.values() if each.serial not in {known.serial for known in held}]
             # A crash between the two files is mended by the next call, which compares the list with the records.
             if fresh or not self._is_current(held):
-                self._write([*held, *fresh])
+                for authority in self.authorities:
+                    self._write([*held, *fresh], authority)
         return fresh
 
     def refuse(self, key: str) -> None:
@@ -109,29 +103,38 @@ class Revocations:
                 f"the private key of {holder} was revoked on {each.at[:10]}, since others may have it; {fix}"
             )
 
-    def _former(self) -> x509.CertificateRevocationList | None:
-        path = self.files.directory / LIST
+    def _in_force(self, authority: Authority, more: list[Revoked]) -> x509.CertificateRevocationList:
+        former = self._former(authority)
+        if former is not None and not more:
+            return former
+        if self.planning:
+            return crl.make([*self.all(), *more], authority.certificate, authority.key, former)
+        with self.files.locked():
+            former = self._former(authority)  # another process may have been quicker
+            return former if former is not None else self._write(self.all(), authority)
+
+    def _former(self, authority: Authority) -> x509.CertificateRevocationList | None:
+        path = self.files.directory / authority.list_file
         if not path.exists():
             return None
         try:
-            return crl.load(self.files.read(LIST), self.ca)
+            return crl.load(self.files.read(path.name), authority.certificate)
         except ValueError as error:
             raise OwnerError(f"{path} is damaged ({error}); delete it, and it is made anew from {RECORDS}") from None
 
     def _is_current(self, held: Iterable[Revoked]) -> bool:
-        former = self._former()
-        if former is None:
-            return False
-        return {int(each.serial, 16) for each in held} <= {entry.serial_number for entry in former}
+        wanted = {int(each.serial, 16) for each in held}
+        formers = map(self._former, self.authorities)
+        return all(each is not None and wanted <= {entry.serial_number for entry in each} for each in formers)
 
-    def _write(self, revoked: list[Revoked]) -> x509.CertificateRevocationList:
+    def _write(self, revoked: list[Revoked], authority: Authority) -> x509.CertificateRevocationList:
         now = datetime.now(UTC)
         kept = [each for each in revoked if datetime.fromisoformat(each.not_after) + crl.KEPT_PAST_END > now]
-        signed = crl.make(kept, self.ca, self.ca_key(), self._former(), now)
+        signed = crl.make(kept, authority.certificate, authority.key, self._former(authority), now)
         content = json.dumps([asdict(each) for each in kept], indent=1, ensure_ascii=False)
         # The records first: a list can be made of them, not the other way round.
         write_atomic(self.files.directory / RECORDS, content.encode() + b"\n")
-        write_atomic(self.files.directory / LIST, crl.to_pem(signed).encode(), 0o644)
+        write_atomic(self.files.directory / authority.list_file, crl.to_pem(signed).encode(), 0o644)
         return signed
 
 

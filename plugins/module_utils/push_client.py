@@ -61,7 +61,7 @@ class PushClient:
     def __init__(
         self,
         find_servers: Callable[[], Awaitable[Sequence[Server]]],
-        context: ssl.SSLContext,
+        make_context: Callable[[], ssl.SSLContext],
         on_changes: Callable[[Sequence[Change]], None],
         on_state: Callable[[Server | None, PushError | None], None] = lambda _server, _error: None,
         key: dns.tsig.Key | None = None,
@@ -70,13 +70,14 @@ class PushClient:
 
         Args:
             find_servers: returns the servers, the best first; asked again before each round of attempts.
-            context: trusts the owner CA, and shows a certificate when there is no key.
+            make_context: returns, for each session, what trusts the owner CA as it is then, and shows a certificate
+                when there is no key.
             on_changes: told of changes; after a loss of the session only of what is different from before.
             on_state: told of a new session once its answers are complete, and of its loss with the reason.
             key: this host's TSIG key, which tells the server who it is.
         """
         self._find_servers = find_servers
-        self._context = context
+        self._make_context = make_context
         self._on_changes = on_changes
         self._on_state = on_state
         self._key = key
@@ -192,7 +193,8 @@ class PushClient:
 
         if server.kind == "llq":
             return LlqSession(await async_datagrams(address, server.port), self._key, self._told, synced)
-        streams = await asyncio.open_connection(address, server.port, ssl=self._context, server_hostname=server.name)
+        context = self._make_context()
+        streams = await asyncio.open_connection(address, server.port, ssl=context, server_hostname=server.name)
         if server.kind == "llq-tls":
             return LlqSession(Connection(streams), self._key, self._told, synced)
         if self._key is not None:

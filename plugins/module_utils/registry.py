@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ROLES = ("host", "server", "kdc")
 _MACHINES = ("host", "server")
 USER_ROLE = "user-"  # and the user's name
+_OPTIONAL = ("former", "issuer")  # of an enrolment; not in every record
 
 
 class DamagedRecord(ValueError):
@@ -44,7 +45,7 @@ class Enrolment:
 
     ``role`` is 'host', 'server', 'kdc', or 'user-' and the name of a user who has his key on the host; ``key`` is
     SHA-256 over the SubjectPublicKeyInfo, hex; ``serial`` is hex; ``not_after`` is ISO 8601 in UTC; ``ula`` is a host's
-    alone.
+    alone. ``issuer`` is the fingerprint of the CA that signed; '' in records from before CAs could change.
     """
 
     label: str
@@ -55,6 +56,7 @@ class Enrolment:
     serial: str
     not_after: str
     former: tuple[Former, ...] = ()
+    issuer: str = ""
 
     def certificates(self) -> tuple[Former, ...]:
         """Return all that were issued under this name and may not have ended yet, the present one last."""
@@ -165,7 +167,7 @@ def _parse(path: Path) -> Enrolment:
         former = tuple(Former(**_texts(each, Former)) for each in given.get("former", []))
         for each in former:
             datetime.fromisoformat(each.not_after)
-        return Enrolment(**_texts(given, Enrolment), former=former)
+        return Enrolment(**_texts(given, Enrolment), former=former, issuer=str(given.get("issuer", "")))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DamagedRecord(
             f"{path} is damaged ({error}); restore it from a backup, or delete it and run again"
@@ -173,7 +175,7 @@ def _parse(path: Path) -> Enrolment:
 
 
 def _texts(given: dict[str, Any], kind: type[Enrolment | Former]) -> dict[str, Any]:
-    values = {field.name: given[field.name] for field in fields(kind) if field.name != "former"}
+    values = {field.name: given[field.name] for field in fields(kind) if field.name not in _OPTIONAL}
     if not all(isinstance(value, str) or (value is None and name == "ula") for name, value in values.items()):
         raise TypeError("a field is not text")
     return values

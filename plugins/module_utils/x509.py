@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -34,15 +35,16 @@ class BadRequest(ValueError):
 
 
 def make_ca(
-    zone: str, prefix: IPv6Network, now: datetime | None = None
+    zone: str, prefix: IPv6Network, now: datetime | None = None, former: x509.Certificate | None = None
 ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     """Make the owner's CA for ``zone`` (no final dot): it can name hosts of the zone only, and grant only the /48.
 
     OpenSSL and charon enforce both, and accept both as critical (RFC 5280 section 4.2.1.10, RFC 3779 section 2.1).
+    One that takes the place of a ``former`` one has a name of its own: by names an issuer is looked up.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     now = now or datetime.now(UTC)
-    name = common_name(f"{zone} owner CA")
+    name = common_name(f"{zone} owner CA{_next_number(former) if former else ''}")
     builder = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -250,6 +252,11 @@ def authority_identifier(ca: x509.Certificate) -> x509.AuthorityKeyIdentifier:
     """Return what says of a certificate or a list that this CA signed it (RFC 5280 section 4.2.1.1)."""
     identifier = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
+
+
+def _next_number(former: x509.Certificate) -> str:
+    found = re.search(r" CA (\d+)$", former.subject.rfc4514_string())
+    return f" {int(found[1]) + 1 if found else 2}"
 
 
 def _key_usage(*, ca: bool) -> x509.KeyUsage:

@@ -38,12 +38,18 @@ options:
     type: path
     required: true
   ca_path:
-    description: Where the owner CA's certificate goes.
+    description: Where the owner CA's certificate goes, both while it is changed (M(btmm.fleet.ca_rollover)).
     type: path
     required: true
   crl_path:
     description: Where the list of what the owner revoked goes (RFC 5280 section 5). Without it the host gets none.
     type: path
+  seconds:
+    description:
+      - While the owner's CA is changed, O(ca_path) and O(crl_path) hold two each. strongSwan reads the first of a file;
+        with this it finds the last in a file of its own, with C(+2) in its name, which is there always.
+    type: bool
+    default: false
   key_type:
     description:
       - V(ec) is ECDSA P-256, V(rsa) RSA with 3072 bits, which racoon needs at both ends of a tunnel.
@@ -138,6 +144,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.key_module import (
     GIVEN,
     diff_of,
     install_given,
+    install_seconds,
     mend_modes,
     remove,
     shown,
@@ -152,11 +159,11 @@ def present(module: AnsibleModule, files: KeyFiles) -> dict[str, object]:
         diffs.append(diff_of(files.key, "private key of another type\n" if files.key.exists() else "", files.new_key))
         if not module.check_mode:
             files.make_key()
-    installed, mended = install_given(module, files), mend_modes(module, files)
-    found = shown(files)
+    installed = [install_given(module, files), install_seconds(module, files)]
+    mended, found = mend_modes(module, files), shown(files)
     if diffs and module.check_mode:
         found["request"] = ""  # the key that is there would go
-    return {"changed": bool(diffs) or installed or mended, "diff": diffs, **found}
+    return {"changed": bool(diffs) or any(installed) or mended, "diff": diffs, **found}
 
 
 def absent(module: AnsibleModule, files: KeyFiles) -> dict[str, object]:
@@ -173,6 +180,7 @@ def main() -> None:
             "certificate_path": {"type": "path", "required": True},
             "ca_path": {"type": "path", "required": True},
             "crl_path": {"type": "path"},
+            "seconds": {"type": "bool", "default": False},
             "key_type": {"type": "str", "choices": list(KEY_TYPES), "default": "ec", "no_log": False},
             "owner": {"type": "str", "default": "root"},
             "group": {"type": "str", "default": "root"},
@@ -188,9 +196,9 @@ def main() -> None:
     except ValueError:
         module.fail_json(msg=f"mode '{module.params['mode']}' is not octal; write it as \"0600\"")
     crl = Path(module.params["crl_path"]) if module.params["crl_path"] else None
-    files = KeyFiles(
-        key, certificate, ca, module.params["owner"], module.params["group"], mode, crl, module.params["key_type"]
-    )
+    holder = (module.params["owner"], module.params["group"])
+    kinds = (module.params["key_type"], module.params["seconds"])
+    files = KeyFiles(key, certificate, ca, *holder, mode, crl, *kinds)
     try:
         module.exit_json(**(present if module.params["state"] == "present" else absent)(module, files))
     except KeyFileError as error:

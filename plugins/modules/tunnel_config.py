@@ -40,7 +40,9 @@ options:
     type: str
   key: {description: "File of the RSA key, for racoon.", type: str}
   authority:
-    description: File of the owner CA's certificate, in swanctl's C(x509ca) or in O(directory).
+    description:
+      - File of the owner CA's certificate, in swanctl's C(x509ca) or in O(directory). For strongSwan several, with
+        commas.
     type: str
   directory: {description: "Folder of the three files, for racoon.", type: path, default: /etc/racoon/certs}
   outer: {description: Own addresses at which racoon listens., type: list, elements: str, default: []}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from ansible_collections.btmm.fleet.plugins.module_utils import crl, x509
+from ansible_collections.btmm.fleet.plugins.module_utils import bundle, crl, x509
 from ansible_collections.btmm.fleet.plugins.module_utils.owner import OwnerError, OwnerStore
 from ansible_collections.btmm.fleet.plugins.plugin_utils.action import LABEL_OPTION, OWNER_OPTIONS, FleetAction
 
@@ -69,8 +69,12 @@ class IssuingAction(FleetAction, Generic[P]):
                     return done
                 changed = True
                 diffs += self._diff(x509.describe(found["certificate"]), x509.describe(certificate))
-                if "crl" in kept:
-                    diffs += self._diff(crl.describe(found["crl"]), crl.describe(kept["crl"]))
+                for name, content in kept.items():
+                    describe = crl.describe if name == "crl" else x509.describe
+                    before, after = ("".join(map(describe, bundle.split(text))) for text in (found[name], content))
+                    diffs += self._diff(before, after) if before != after else []
+            if "ca_certificate" in kept:
+                store.authorities.note_holder(self.options["label"], wanted.profile.role)
         return {
             "changed": changed,
             "reason": wanted.reason or "",

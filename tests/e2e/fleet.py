@@ -82,6 +82,10 @@ class Fleet:
         """Run a shell script on a host and return its output."""
         return self.on(host, "bash", "-euo", "pipefail", "-c", script, timeout=timeout)
 
+    def owner(self, script: str, timeout: float = 300) -> str:
+        """Run a shell script on the controller, which knows the inventory as INVENTORY, and return its output."""
+        return self._run(["bash", "-euo", "pipefail", "-c", f"INVENTORY={self.inventory}\n{script}"], timeout=timeout)
+
     def segment(self, host: str) -> str:
         """Return where a host is plugged in."""
         hosts = json.loads(self.lab("status", "--json"))

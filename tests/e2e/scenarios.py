@@ -20,6 +20,7 @@ from tests.e2e.fleet import ROOT, CommandFailed, Fleet
 FOLDER = ROOT / "tests" / "scenarios"
 TOPOLOGY = ROOT / "lab" / "topologies" / "nat-grid.toml"
 HOSTS = ("left", "right")
+OWNER = "owner"  # stands for the controller
 SETTLE_S = 10.0  # for both ends to drop what they have replaced
 AGAIN_S = 0.3
 
@@ -153,13 +154,16 @@ class Stage:
         end = time.monotonic() + step.within
         while True:
             try:
-                said, failed = self._fleet.shell(host, exports + step.run, timeout=90), False
+                said, failed = self._run(host, exports + step.run), False
             except CommandFailed as fault:
                 said, failed = str(fault), True
             if failed == step.fails and re.search(Template(step.shows).substitute(words), said):
                 return
             assert time.monotonic() < end, f"on {host}, {step.run.strip()!r} does not show {step.shows!r}:\n{said}"
             time.sleep(AGAIN_S)
+
+    def _run(self, host: str, script: str) -> str:
+        return self._fleet.owner(script) if host == OWNER else self._fleet.shell(host, script, timeout=90)
 
     def _judge_tunnels(self, scenario: Scenario, words: Mapping[str, str]) -> None:
         for host, expected in scenario.tunnels.items():

@@ -14,6 +14,7 @@ from tests.e2e.click import as_user, log_in, ticket
 from tests.e2e.fleet import CommandFailed, Fleet, seconds_until
 
 LIST = f"/etc/swanctl/x509crl/btmm-{proof.ZONE}.pem"
+SECOND = LIST.replace(".pem", "+2.pem")  # strongSwan's copy
 RECEIVED = f"/var/lib/btmm/{proof.ZONE}/crl.pem"
 WATCHED = f"btmm-revoked@{proof.ZONE}.path"
 TAKE_UP = f"btmm-revoked@{proof.ZONE}.service"
@@ -105,7 +106,7 @@ def test_a_lost_list_lets_nobody_in_until_it_is_back(fleet: Fleet) -> None:
     proof.drop_tunnels(fleet, "macbook", calls.PEER)
     assert calls.call(fleet, "macbook", own=own(fleet, "macbook")) is None
     proof.drop_tunnels(fleet, "macbook", calls.PEER)
-    fleet.shell(calls.PEER, f"systemctl stop {WATCHED}; rm {LIST}; swanctl --load-creds --clear --noprompt")
+    fleet.shell(calls.PEER, f"systemctl stop {WATCHED}; rm {LIST} {SECOND}; swanctl --load-creds --clear --noprompt")
     assert loaded(fleet, calls.PEER) == 0
     refused = calls.call(fleet, "macbook", own=own(fleet, "macbook"))
     assert refused is not None

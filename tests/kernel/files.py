@@ -74,6 +74,7 @@ def render(folder: Path, data_path: str) -> None:
         for kind, file in files.items():
             (etc / "swanctl" / kind).mkdir(parents=True)
             (etc / "swanctl" / kind / f"btmm-{ZONE}.pem").write_bytes(file.read_bytes())
+        (etc / "swanctl" / "x509ca" / f"btmm-{ZONE}+2.pem").write_bytes(issued.ca.read_bytes())
         inventory[host.label] = _variables(folder, host, data_path)
     _play(folder, inventory)
     for host in HOSTS:

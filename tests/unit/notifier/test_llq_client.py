@@ -82,7 +82,7 @@ async def following(notifier: Notifier, server: Server, *questions: Question) ->
     async def find() -> list[Server]:
         return [server]
 
-    client = PushClient(find, client_context(notifier.owner.ca, ["dot"]), told.changed, told.state, key())
+    client = PushClient(find, lambda: client_context(notifier.owner.ca, ["dot"]), told.changed, told.state, key())
     client.follow(questions)
     running = asyncio.create_task(client.async_run())
     try:

@@ -8,7 +8,7 @@ import contextlib
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import dns.name
@@ -67,7 +67,7 @@ async def following(
         return servers
 
     told = Told()
-    client = PushClient(async_servers, context(shown), told.changed, told.state)
+    client = PushClient(async_servers, lambda: context(shown), told.changed, told.state)
     client.follow(questions)
     running = asyncio.create_task(client.async_run())
     try:
@@ -119,6 +119,19 @@ async def test_the_next_server_is_asked_when_the_first_is_away() -> None:
         servers = [Server(SERVER_NAME, (ADDRESS,), free_port()), server_of(notifier)]
         async with following(servers, notifier.host(), Question(SSH, PTR)) as (_, told):
             await async_until(lambda: told.states == [servers[1]], "the second server")
+
+
+async def test_another_ca_counts_from_the_next_session_on(tmp_path: Path) -> None:
+    """The owner's CA may be changed while a client runs (rollover.yml)."""
+    with notifying() as notifier:
+        server, own = server_of(notifier), notifier.host()
+        shown = replace(own, ca=tmp_path / "anchors.pem")
+        shown.ca.write_text(Owner(tmp_path).ca.read_text())
+        async with following([server], shown, Question(SSH, PTR)) as (client, told):
+            await async_until(lambda: "not trusted" in str(told.states[-1:]), "not trusted")
+            shown.ca.write_text(shown.ca.read_text() + own.ca.read_text())
+            client.reconnect()
+            await async_until(lambda: told.states[-1] == server, "synced")
 
 
 async def test_a_refusal_is_told_in_a_sentence() -> None:

@@ -11,6 +11,7 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 from ansible_collections.btmm.fleet.plugins.filter.crl_records import crl_records
+from ansible_collections.btmm.fleet.plugins.module_utils import bundle
 
 from tests.certificates import Owner
 from watcher import list_follow
@@ -75,6 +76,23 @@ async def test_each_new_list_is_written_down(config: Config, zone: Zone, tmp_pat
     follow.look()
     await async_written(path, zone.owner.crl.read_text())
     follow.stop()
+
+
+async def test_two_lists_are_written_down_in_one_order(config: Config, zone: Zone, tmp_path: Path) -> None:
+    """As while the owner's CA is changed: a record set comes in any order, and is the same."""
+    path, other = tmp_path / "received.pem", Owner(tmp_path, "eve.members.example")
+    first, second = zone.owner.crl.read_text(), other.crl.read_text()
+    written = set()
+    for text in (first + second, second + first):
+        zone.owner.crl.write_text(text)
+        follow = ListFollow(config, zone, path)
+        follow.look()
+        await async_until(path.exists)
+        written.add(path.read_text())
+        path.unlink()
+        follow.stop()
+    (content,) = written
+    assert sorted(bundle.split(content)) == sorted([first, second])
 
 
 async def test_a_zone_that_is_away_is_asked_again(

@@ -64,18 +64,23 @@ def shown(owner: Owner) -> str:
     return revoked._run("openssl", "crl", "-noout", "-text", "-in", str(owner.crl))
 
 
+def number(path: Path, authority: Path) -> int:
+    (found,) = revoked.genuine(path, authority).values()
+    return found.number
+
+
 def test_only_the_owners_lists_have_a_number(tmp_path: Path) -> None:
     owner, other = Owner(tmp_path), Owner(tmp_path, "eve.members.example")
-    before = revoked.number(owner.crl, owner.ca)
+    before = number(owner.crl, owner.ca)
     assert before == crl.number(
         crl.load(owner.crl.read_bytes(), cx509.load_pem_x509_certificate(owner.ca.read_bytes()))
     )
     owner.revoke(owner.host())
-    assert revoked.number(owner.crl, owner.ca) > before
-    assert revoked.number(other.crl, owner.ca) == -1
-    assert revoked.number(tmp_path / "nowhere", owner.ca) == -1
+    assert number(owner.crl, owner.ca) > before
+    assert not revoked.genuine(other.crl, owner.ca)
+    assert not revoked.genuine(tmp_path / "nowhere", owner.ca)
     owner.crl.write_text("junk")
-    assert revoked.number(owner.crl, owner.ca) == -1
+    assert not revoked.genuine(owner.crl, owner.ca)
 
 
 def test_a_forged_list_has_none(tmp_path: Path) -> None:
@@ -84,8 +89,33 @@ def test_a_forged_list_has_none(tmp_path: Path) -> None:
     (tmp_path / "forger").mkdir()
     forger = Owner(tmp_path / "forger", owner.zone)
     forger.revoke(forger.host())
-    assert revoked.number(forger.crl, forger.ca) > 0
-    assert revoked.number(forger.crl, owner.ca) == -1
+    assert number(forger.crl, forger.ca) > 0
+    assert not revoked.genuine(forger.crl, owner.ca)
+
+
+def test_of_two_cas_each_list_is_the_newest_of_its_own(tmp_path: Path) -> None:
+    """In the order in which Ansible writes them; what is of neither CA is left out."""
+    for name in ("former", "next", "other"):
+        (tmp_path / name).mkdir()
+    former, following, other = (
+        Owner(tmp_path / "former"),
+        Owner(tmp_path / "next", "zone.example"),
+        Owner(tmp_path / "other", "eve"),
+    )
+    before = former.crl.read_text()
+    former.revoke(former.host())
+    lists = revoked.Lists(tmp_path / "crl.pem", tmp_path / "received.pem", (), tmp_path / "ca.pem", tmp_path / "judged")
+    lists.authority.write_text(former.ca.read_text() + following.ca.read_text())
+    lists.installed.write_text(before + following.crl.read_text())
+    lists.received.write_text(other.crl.read_text() + former.crl.read_text())
+    assert len(revoked._take_newer(lists)) == 1
+    assert lists.installed.read_text() == former.crl.read_text() + following.crl.read_text()
+    assert revoked._take_newer(lists) == []
+    lists.installed.unlink()
+    following.revoke(following.host())
+    lists.received.write_text(following.crl.read_text() + before)
+    assert len(revoked._take_newer(lists)) == 2
+    assert lists.installed.read_text() == before + following.crl.read_text()
 
 
 def test_what_cannot_be_run_is_one_sentence() -> None:

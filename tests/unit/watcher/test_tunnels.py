@@ -49,6 +49,7 @@ def child(**changes: bytes) -> dict[str, Any]:
 
 
 IDLE = {"child-sas": {"x": child(**{"use-in": b"31"})}}
+ANCHORS = [f"-----BEGIN CERTIFICATE-----\n{each}\n-----END CERTIFICATE-----\n".encode() for each in ("old", "new")]
 
 
 class Charon:
@@ -158,7 +159,7 @@ def charon(monkeypatch: pytest.MonkeyPatch) -> Charon:
 @pytest.fixture
 async def rig(config: Config, charon: Charon, monkeypatch: pytest.MonkeyPatch) -> Rig:
     config.certificate.write_bytes(b"own certificate")
-    config.ca.write_bytes(b"owner CA")
+    config.ca.write_bytes(b"".join(ANCHORS))
     rig = Rig(config, charon)
 
     async def async_alive(*_: object) -> bool:
@@ -183,7 +184,7 @@ async def test_what_charon_is_told(rig: Rig) -> None:
     assert connection["local_port"] == "4500"
     assert connection["local"]["id"] == "macbook.bob.members.example"
     assert connection["remote"] == {
-        "auth": "pubkey", "cacerts": [b"owner CA"], "revocation": "strict", "id": "imac.bob.members.example",
+        "auth": "pubkey", "cacerts": ANCHORS, "revocation": "strict", "id": "imac.bob.members.example",
     }  # fmt: skip
     selectors = connection["children"][NAME]
     assert (selectors["local_ts"], selectors["remote_ts"]) == (["fd12:3456:789a::1/128"], ["fd12:3456:789a::2/128"])

@@ -56,7 +56,7 @@ connections {
     }
     remote {
       auth = pubkey
-      cacerts = btmm-bob.example.pem
+      cacerts = btmm-bob.example.pem,btmm-bob.example+2.pem
       revocation = strict
     }
     children {
