@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import sys
+from asyncio.subprocess import PIPE, Process
 from typing import TYPE_CHECKING, Any
 
 import dns.message
@@ -17,6 +19,7 @@ from cryptography import x509 as cx509
 from dns.rdatatype import RdataType
 
 from tests.certificates import Certificate, Owner
+from watcher import realm_judge
 from watcher import realms as realms_module
 from watcher.errors import ZoneServerError
 from watcher.realm_check import refusal
@@ -218,3 +221,28 @@ async def test_a_judge_that_does_not_work_believes_nothing(owner: Owner, tmp_pat
     async with Judge(tmp_path / "missing.pem", tmp_path / "crl.pem") as judge:
         reason = await judge.async_refusal(f"imac.{ZONE}", R1, der(owner.kdc("imac", R1)))
     assert reason is not None
+
+
+# It takes a second to believe imac, and believes nobody else.
+SLOW_JUDGE = """
+import json, sys, time
+for line in sys.stdin:
+    slow = json.loads(line)["host"] == "imac"
+    time.sleep(slow)
+    print(json.dumps({"reason": None if slow else "refused"}), flush=True)
+"""
+
+
+async def test_a_late_answer_is_no_verdict_on_the_next_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def async_spawn(*_: str, limit: int) -> Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-c", SLOW_JUDGE, stdin=PIPE, stdout=PIPE, limit=limit
+        )
+
+    monkeypatch.setattr(realm_judge, "async_spawn", async_spawn)
+    async with Judge(tmp_path / "ca.pem", tmp_path / "crl.pem") as judge:
+        assert await judge.async_refusal("mini", R1, b"") == "refused"
+        with monkeypatch.context() as patch:
+            patch.setattr(realm_judge, "_ANSWER_S", 0.1)
+            assert await judge.async_refusal("imac", R1, b"") == "what judges it does not work (TimeoutError)"
+        assert await judge.async_refusal("mini", R1, b"") == "refused"
