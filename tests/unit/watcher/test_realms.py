@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import sys
 from asyncio.subprocess import PIPE, Process
 from typing import TYPE_CHECKING, Any
@@ -205,6 +206,46 @@ async def test_who_offers_nothing_is_found_by_a_tunnel(watched: Watched, owner: 
     watched.zone.tell("mini", R2, der(owner.kdc("mini", R2)))
     watched.realms.met(frozenset({"mini"}))
     await watched.async_until(lambda: R2 in watched.file("mini"))
+
+
+async def test_what_only_failed_to_be_judged_is_judged_again(
+    watched: Watched, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The zone has no other certificate then, and says nothing."""
+    right = Judge.async_refusal
+    answers = ["what judges it does not work (TimeoutError)", "certificate is not yet valid"]
+
+    async def async_refusal(judge: Judge, *asked: Any) -> str | None:
+        return answers.pop() if answers else await right(judge, *asked)
+
+    monkeypatch.setattr(realms_module, "DOUBT_S", 0.1)
+    monkeypatch.setattr(Judge, "async_refusal", async_refusal)
+    watched.realms.start()
+    await watched.async_until(lambda: watched.refused)
+    await watched.async_until(lambda: R1 in watched.file("imac") and not watched.refused)
+
+
+async def test_a_file_that_cannot_be_written_holds_up_no_other_and_is_tried_again(
+    watched: Watched, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = RealmFiles.put
+    full = {"imac"}
+
+    def put(files: RealmFiles, label: str, realm: str) -> bool:
+        if label in full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return right(files, label, realm)
+
+    watched.zone.offer("mini")
+    watched.zone.tell("mini", R2, der(owner.kdc("mini", R2)))
+    monkeypatch.setattr(realms_module, "DOUBT_S", 0.1)
+    monkeypatch.setattr(RealmFiles, "put", put)
+    watched.realms.start()
+    await watched.async_until(lambda: "No space left" in watched.refused.get("imac", ""))
+    assert watched.known == {"mini": R2}
+    assert watched.zone.followed
+    full.clear()
+    await watched.async_until(lambda: R1 in watched.file("imac") and watched.refused == {})
 
 
 def test_a_revoked_certificate_proves_nothing(owner: Owner, tmp_path: Path) -> None:
