@@ -222,7 +222,7 @@ async def test_what_only_failed_to_be_judged_is_judged_again(
     monkeypatch.setattr(Judge, "async_refusal", async_refusal)
     watched.realms.start()
     await watched.async_until(lambda: watched.refused)
-    await watched.async_until(lambda: R1 in watched.file("imac") and not watched.refused)
+    await watched.async_until(lambda: watched.known == {"imac": R1} and not watched.refused)
 
 
 async def test_a_file_that_cannot_be_written_holds_up_no_other_and_is_tried_again(
@@ -245,7 +245,7 @@ async def test_a_file_that_cannot_be_written_holds_up_no_other_and_is_tried_agai
     assert watched.known == {"mini": R2}
     assert watched.zone.followed
     full.clear()
-    await watched.async_until(lambda: R1 in watched.file("imac") and watched.refused == {})
+    await watched.async_until(lambda: watched.known == {"imac": R1, "mini": R2} and not watched.refused)
 
 
 def test_a_revoked_certificate_proves_nothing(owner: Owner, tmp_path: Path) -> None:
