@@ -19,6 +19,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.names import folded
 from dns.rdatatype import RdataType
 
 from . import push_changes
+from .push_answers import Answers
 from .push_delivery import Delivery, framed
 from .push_session import CLOSE_WITHIN_S, MINUTE_MS, Session
 from .stream import Limits
@@ -43,7 +44,6 @@ _LOGGER = logging.getLogger(__name__)
 
 SESSIONS_AT_ONCE = 200  # that are told of a change in one turn of the loop
 SWEEP_S = 1.0
-ANSWERS = 16_777_216  # octets of first answers that are kept encoded
 # Connections beyond the sessions there may be: whoever has one is told to come again later, and not just cut off.
 RESERVE = 256
 # What is dictated, in milliseconds: RFC 8490 section 6.5.2 recommends an hour, home routers forget sooner.
@@ -66,9 +66,7 @@ class PushServer:
         self._per_client: dict[Client | None, int] = {}
         self._deliveries: deque[Delivery] = deque()
         self._end_of_changes = mirror.subscribe(self._changed)
-        # Encoded first answers: after a restart ten thousand clients ask the same within seconds.
-        self._answers: dict[tuple[bytes, ...], dict[tuple[int, int], bytes]] = {}
-        self._answered = 0  # octets of them
+        self._answers = Answers()
         self._sweeping: asyncio.Task[None] | None = None
         self._empty = asyncio.Event()
         self._events = 0
@@ -203,16 +201,12 @@ class PushServer:
         # What is on its way to earlier subscribers is in the answer already, and must not come after it.
         self._flush()
         question = topic.question
-        known = self._answers.get(topic.key, {}).get((question.rdtype, block))
+        known = self._answers.get(topic, block)
         if known is not None:
             return known
         sets = self.mirror.lookup(question.name, RdataType.make(push.ANY))
         answer = framed(push_changes.initial(sets, question.rdtype), block)
-        self._answered += len(answer)
-        if self._answered > ANSWERS:
-            self._answers.clear()
-            self._answered = len(answer)
-        self._answers.setdefault(topic.key, {})[question.rdtype, block] = answer
+        self._answers.keep(topic, block, answer)
         return answer
 
     def reconfirm(self, session: Session, name: Name) -> None:
@@ -228,7 +222,7 @@ class PushServer:
         """One step of a zone: find who has to hear of it, and what."""
         named = [(folded(change.name), change) for change in changes]
         for key, _ in named:
-            self._answers.pop(key, None)
+            self._answers.forget(key)
         by_name = self._topics.by_name(iter(named))
         told: list[list[push.Change]] = []
         hearers: dict[Session, tuple[int, ...]] = {}
