@@ -165,9 +165,10 @@ class Session(Stream):
         if self in topic.members:
             raise dso.FatalError("a subscription comes twice")  # RFC 8765 section 6.2.1
         self.block = self.block or (dso.SERVER_BLOCK if message.padded else 0)
-        self._begin(message, [])
+        # Before anything is sent: should that find out that the client has gone, `closed` takes it off again.
         self.topics[message.id] = topic
         topic.members.add(self)
+        self._begin(message, [])
         answer = self._service.initial(topic, self.block)
         if answer:
             self.send(answer)

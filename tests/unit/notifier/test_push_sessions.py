@@ -89,3 +89,12 @@ async def test_a_session_goes_on_while_anything_is_said_on_it_by_either_end(pair
         pair.session.send(b"\0\0")
     assert not pair.session.overdue(heard + 219)
     assert pair.session.overdue(heard + 221)
+
+
+async def test_who_is_gone_before_the_answer_is_no_subscriber(pair: Pair) -> None:
+    wire = dso.encode([push.subscribe(question("gone"))], 1)
+    pair.peer.sendall(len(wire).to_bytes(2, "big") + wire)
+    pair.peer.close()
+    pair.session.readable()
+    assert not pair.session.alive
+    assert list(pair.server._topics) == []
