@@ -39,7 +39,7 @@ class Limits:
     sessions_per_address: int = 32
     subscriptions_per_session: int = 1000
     llqs: int = 20000  # by UDP and TCP, and as many by TLS, all clients together
-    llqs_per_client: int = 100
+    llqs_per_client: int = 1000
     queued_bytes: int = 262144  # what a slow reader may owe before it is dropped
 
 

@@ -30,13 +30,18 @@ class Session:
         streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         on_changes: Callable[[Sequence[Change]], None],
         on_synced: Callable[[], None],
+        on_refused: Callable[[], None],
     ) -> None:
+        """Remember all; `on_refused` is told of each refusal, and when what was refused is granted after all."""
         self.synced = False
         self.stay_away_s: float | None = None
         self.refusals: dict[Question, str] = {}
+        self.refused = False  # whether it has ended since nothing at all was granted
+        self.again_s: float | None = None  # how long to wait before what was refused is asked again
         self._reader, self._writer = streams
         self._on_changes = on_changes
         self._on_synced = on_synced
+        self._on_refused = on_refused
         self._loop = asyncio.get_running_loop()
         self._next_id = 1
         self._keepalives: set[int] = set()  # asked, not answered
@@ -62,6 +67,7 @@ class Session:
             while not self._writer.is_closing():
                 await self._async_take()
                 if self.refusals and not self._active:
+                    self.refused, self.stay_away_s = True, self.again_s
                     return
         except (dso.DsoError, OSError, EOFError):
             if not self._writer.is_closing():
@@ -85,6 +91,7 @@ class Session:
 
     def unsubscribe(self, question: Question) -> None:
         """End one subscription."""
+        self.refusals.pop(question, None)
         number = next((number for number, each in self._active.items() if each == question), None)
         if number is not None:
             del self._active[number]
@@ -156,8 +163,12 @@ class Session:
             question = self._active.pop(message.id)
             self.refusals[question] = rcode_name(message.rcode)
             delay_ms = dso.parse_retry_delay(message)
-            self.stay_away_s = None if delay_ms is None else delay_ms / 1000
-        elif message.id not in self._active and message.rcode == dso.Rcode.NOERROR:
+            self.again_s = None if delay_ms is None else delay_ms / 1000
+            self._on_refused()
+        elif message.id in self._active:
+            if self.refusals.pop(self._active[message.id], None) is not None:
+                self._on_refused()
+        elif message.rcode == dso.Rcode.NOERROR:
             _LOGGER.debug("a response to %d, whose subscription has ended meanwhile", message.id)
 
 
