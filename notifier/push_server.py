@@ -69,6 +69,7 @@ class PushServer:
         self._answers = Answers()
         self._sweeping: asyncio.Task[None] | None = None
         self._empty = asyncio.Event()
+        self.port = 0
         self._events = 0
 
     async def async_start(self, addresses: Sequence[str], port: int) -> None:

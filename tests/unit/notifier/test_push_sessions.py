@@ -78,6 +78,11 @@ def test_answers_without_any_record_are_not_kept() -> None:
     assert len(server._answers) == 0
 
 
+def test_there_is_something_to_report_before_it_listens() -> None:
+    server = PushServer(Mirror(), Access(), Limits())
+    assert server.report()["port"] == 0
+
+
 async def test_a_session_goes_on_while_anything_is_said_on_it_by_either_end(pair: Pair) -> None:
     pair.say(dso.keepalive(Keepalive(30_000, 60_000)))
     pair.say(push.subscribe(question("busy")), number=2)
