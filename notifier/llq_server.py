@@ -14,6 +14,7 @@ import ssl
 import time
 from typing import TYPE_CHECKING
 
+from ansible_collections.btmm.fleet.plugins.module_utils import background
 from ansible_collections.btmm.fleet.plugins.module_utils import llq as codec
 
 from .bucket import Bucket
@@ -73,7 +74,7 @@ class LlqServer:
             self.port = self._streams.listen(address, port, self.access.context if self.tls else None)
             if not self.tls:
                 self._datagrams.listen(address, self.port)
-        self._sweeping = asyncio.get_running_loop().create_task(self._async_sweep())
+        self._sweeping = background.start(self._async_sweep())
 
     def recheck(self) -> None:
         """Judge what was granted again: a client that knows less now hears no more of the rest."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import dns.rdataclass
 import dns.rdatatype
-from ansible_collections.btmm.fleet.plugins.module_utils import push
+from ansible_collections.btmm.fleet.plugins.module_utils import background, push
 from ansible_collections.btmm.fleet.plugins.module_utils.dso import Keepalive, Rcode
 from ansible_collections.btmm.fleet.plugins.module_utils.names import folded
 from dns.rdatatype import RdataType
@@ -80,7 +80,7 @@ class PushServer:
         """
         for address in addresses:
             self.port = self._streams.listen(address, port, self.access.context)
-        self._sweeping = asyncio.get_running_loop().create_task(self._async_sweep())
+        self._sweeping = background.start(self._async_sweep())
 
     def recheck(self) -> None:
         """Judge open sessions again; who may know less now is asked to go (RFC 8490 section 7.2.1)."""

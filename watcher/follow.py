@@ -9,10 +9,10 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 import dns.message
+from ansible_collections.btmm.fleet.plugins.module_utils import background
 from ansible_collections.btmm.fleet.plugins.module_utils.records import TTL_HOST
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 
-from . import background
 from .errors import WatcherError
 
 if TYPE_CHECKING:

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Literal
 import dns.message
 import dns.name
 import dns.rdatatype
-from ansible_collections.btmm.fleet.plugins.module_utils import names
+from ansible_collections.btmm.fleet.plugins.module_utils import background, names
 from ansible_collections.btmm.fleet.plugins.module_utils.push import Question
 from ansible_collections.btmm.fleet.plugins.module_utils.push_client import PushClient, PushError, Server
 from ansible_collections.btmm.fleet.plugins.module_utils.tls import client_context
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 from dns.rdatatype import RdataType
 
-from . import background
 from .errors import WatcherError
 from .lookup import async_lookup
 
