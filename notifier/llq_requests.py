@@ -216,7 +216,7 @@ class Requests:
         if state is None or state.serial is None:
             request.rcode = dns.rcode.SERVFAIL
             return Error.UNKNOWN_ERR
-        return Error.SERV_FULL if self._table.full(request.peer, request.client) else Error.NO_ERROR
+        return Error.SERV_FULL if self._table.full(request.peer, request.client, question) else Error.NO_ERROR
 
 
 def _bare(wire: bytes, rcode: int) -> bytes:

@@ -7,6 +7,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
+from ansible_collections.btmm.fleet.plugins.module_utils.names import folded
+
 from .topics import Topics
 
 if TYPE_CHECKING:
@@ -95,13 +97,16 @@ class Table:
         """Whether somebody has this ID."""
         return number in self._llqs
 
-    def full(self, peer: Peer, client: Client | None) -> bool:
-        """Whether nobody, or this client, can have another one."""
-        own = self._per_owner.get(client or peer.address, 0)
-        return len(self._llqs) >= self._limits.llqs or own >= self._limits.llqs_per_client
+    def full(self, peer: Peer, client: Client | None, question: Question) -> bool:
+        """Whether nobody, or this client, can have another one, and none would give way to it."""
+        return self._at_limit(client or peer.address) and self._former(peer, client, question) is None
 
     def add(self, llq: Llq, question: Question) -> None:
         """Grant one."""
+        if self._at_limit(llq.client or llq.peer.address):
+            former = self._former(llq.peer, llq.client, question)
+            if former is not None:
+                self.drop(former)
         llq.topic = self.topics.topic(question)
         llq.topic.members.add(llq)
         self._llqs[llq.id] = llq
@@ -126,6 +131,25 @@ class Table:
             self._per_owner[owner] = left
         else:
             del self._per_owner[owner]
+
+    def _at_limit(self, owner: Client | str) -> bool:
+        own = self._per_owner.get(owner, 0)
+        return len(self._llqs) >= self._limits.llqs or own >= self._limits.llqs_per_client
+
+    def _former(self, peer: Peer, client: Client | None, question: Question) -> Llq | None:
+        """Return what a client asked by UDP from where it was before, if it has: what was refreshed longest ago.
+
+        Each move of a host is another port, and only the lease ends what is left behind. Who has shown nothing but an
+        address takes nothing from anybody.
+        """
+        if client is None:
+            return None
+        topics = self.topics.concerned(folded(question.name))
+        members = (llq for topic in topics if topic.question[1:] == question[1:] for llq in topic.members)
+        former = (
+            llq for llq in members if llq.client == client and not llq.peer.reliable and llq.peer.where != peer.where
+        )
+        return min(former, key=lambda llq: llq.expires, default=None)
 
     def expire(self) -> None:
         """End those whose lease has run out."""
