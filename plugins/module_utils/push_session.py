@@ -124,15 +124,23 @@ class Session:
             try:
                 async with asyncio.timeout_at(self._last + waits_s):
                     size = int.from_bytes(await self._reader.readexactly(2), "big")
-                    wire = await self._reader.readexactly(size)
             except TimeoutError:
                 if self._keepalives:
                     raise ConnectionError(None, "no answer") from None
                 self._keepalive()
             else:
+                wire = await self._async_rest(size)
                 self._last = self._loop.time()
                 self._handle(dso.parse(wire))
                 return
+
+    async def _async_rest(self, size: int) -> bytes:
+        """Return a message whose length is here; a time of its own, since who gives up in between knows no next one."""
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                return await self._reader.readexactly(size)
+        except TimeoutError:
+            raise ConnectionError(None, "a message did not end") from None
 
     def _handle(self, message: dso.Message) -> None:
         if message.response:
