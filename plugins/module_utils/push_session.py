@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from typing import TYPE_CHECKING
 
 from . import dso, push
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from .push import Change, Question
-
-_LOGGER = logging.getLogger(__name__)
 
 ANSWER_WITHIN_S = 30.0  # RFC 8490 section 5.1.1
 # What is asked for: a home router may forget a silent connection after a few minutes.
@@ -43,10 +40,12 @@ class Session:
         self._on_synced = on_synced
         self._on_refused = on_refused
         self._loop = asyncio.get_running_loop()
-        self._next_id = 1
+        self._last_id = 0
+        self._unanswered: set[int] = set()
         self._keepalives: set[int] = set()  # asked, not answered
         self._barrier = 0  # the Keepalive whose answer says that all first answers are here
         self._active: dict[int, Question] = {}
+        self._ended: set[int] = set()  # subscriptions that are no more; what their end crossed may speak of them
         self._interval_s = dso.DEFAULT_TIMEOUT_MS / 1000
         self._last = self._loop.time()
 
@@ -95,6 +94,7 @@ class Session:
         number = next((number for number, each in self._active.items() if each == question), None)
         if number is not None:
             del self._active[number]
+            self._ended.add(number)
             self._send(dso.encode([push.unsubscribe(number)], block=dso.CLIENT_BLOCK))
 
     def close(self) -> None:
@@ -108,9 +108,13 @@ class Session:
         return number
 
     def _number(self) -> int:
-        while self._next_id in self._active or self._next_id in self._keepalives or not self._next_id:
-            self._next_id = (self._next_id + 1) & 0xFFFF
-        return self._next_id
+        """Return the ID for a request, which nothing that is going on has."""
+        self._last_id = self._last_id % 0xFFFF + 1
+        while self._last_id in self._active or self._last_id in self._unanswered:
+            self._last_id = self._last_id % 0xFFFF + 1
+        self._ended.discard(self._last_id)
+        self._unanswered.add(self._last_id)
+        return self._last_id
 
     def _send(self, wire: bytes) -> None:
         if not self._writer.is_closing():
@@ -158,6 +162,10 @@ class Session:
             raise dso.FatalError(f"an unknown message of type {message.primary.type}")
 
     def _responded(self, message: dso.Message) -> None:
+        if message.id in self._unanswered:
+            self._unanswered.discard(message.id)
+        elif not message.rcode or (message.id not in self._active and message.id not in self._ended):
+            raise dso.FatalError("a response to nothing that was asked")  # RFC 8490 section 5.5.2
         if message.id in self._keepalives:
             self._keepalives.discard(message.id)
             if message.rcode:
@@ -173,11 +181,8 @@ class Session:
             delay_ms = dso.parse_retry_delay(message)
             self.again_s = None if delay_ms is None else delay_ms / 1000
             self._on_refused()
-        elif message.id in self._active:
-            if self.refusals.pop(self._active[message.id], None) is not None:
-                self._on_refused()
-        elif message.rcode == dso.Rcode.NOERROR:
-            _LOGGER.debug("a response to %d, whose subscription has ended meanwhile", message.id)
+        elif message.id in self._active and self.refusals.pop(self._active[message.id], None) is not None:
+            self._on_refused()
 
 
 def _seconds(timeouts: dso.Keepalive) -> float:

@@ -91,3 +91,31 @@ async def test_a_message_that_never_ends_is_a_loss(server: Server, monkeypatch: 
     server.reader.feed_data(b"\0\x20half")
     with pytest.raises(ConnectionError, match="did not end"):
         await asyncio.wait_for(server.running, 5)
+
+
+async def test_a_response_to_nothing_that_was_asked_breaks_the_protocol(server: Server) -> None:
+    server.say(dso.encode([], 4711, response=True))
+    with pytest.raises(dso.FatalError, match="nothing that was asked"):
+        await asyncio.wait_for(server.running, 5)
+
+
+async def test_a_second_response_may_only_end_a_subscription(server: Server) -> None:
+    (number,) = server.asked
+    server.say(dso.encode([], number, response=True))
+    with pytest.raises(dso.FatalError, match="nothing that was asked"):
+        await asyncio.wait_for(server.running, 5)
+
+
+async def test_what_an_end_crosses_on_its_way_is_no_fault(server: Server) -> None:
+    """A subscription that is not answered yet, and one that the server ends itself (RFC 8490 section 5.6)."""
+    server.answers = False
+    more = Question(dns.name.from_text("more", ZONE), 16)
+    server.session.subscribe([more])
+    for question in (more, Question(NAME, 16)):
+        server.session.unsubscribe(question)
+    first, second = server.asked
+    server.say(dso.encode([], second, response=True))
+    server.say(dso.encode([], first, response=True, rcode=dso.Rcode.SERVFAIL))
+    server.say(pushed())
+    await async_until(lambda: bool(server.changes), "the session goes on")
+    assert server.session.refusals == {}
