@@ -20,6 +20,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils import llq as codec
 from .bucket import Bucket
 from .llq_datagrams import DatagramSockets
 from .llq_events import Events
+from .llq_rates import Rates
 from .llq_requests import Requests
 from .llq_table import Table
 from .stream import Limits, Stream
@@ -53,7 +54,8 @@ class LlqServer:
         self.table = Table(limits)
         self._mirror = mirror
         self._events = Events(self.table)
-        self.requests = Requests(mirror, access, self.table, self._events, self.lease_s)
+        self._rates = Rates(self.table, limits)
+        self.requests = Requests(mirror, access, self.table, self._events, self.lease_s, self._rates)
         self._streams = Streams(
             lambda streams, sock, address: Session(streams, sock, address, self),
             Limits(streams=limits.sessions, queue=limits.queued_bytes),
@@ -87,7 +89,10 @@ class LlqServer:
                 session.abort()
 
     def report(self) -> dict[str, int]:
-        """Return what is going on, in numbers; `lost` are clients that did not acknowledge an event."""
+        """Return what is going on, in numbers.
+
+        `lost` are clients that did not acknowledge an event, `dropped` datagrams that were too many to look at.
+        """
         return {
             "port": self.port,
             "sessions": len(self._all_sessions()),
@@ -97,6 +102,7 @@ class LlqServer:
             "lost": self._events.lost,
             "refused": self._streams.refused,
             "slow": self._streams.slow,
+            "dropped": self._rates.dropped,
         }
 
     async def async_stop(self) -> None:
