@@ -38,6 +38,7 @@ class Limits:
     sessions: int = 12000  # of each service, all clients together
     sessions_per_address: int = 32
     subscriptions_per_session: int = 1000
+    subscriptions_per_client: int = 4000  # in all its sessions
     llqs: int = 20000  # by UDP and TCP, and as many by TLS, all clients together
     llqs_per_client: int = 1000
     llq_burst: int = 200  # datagrams at once from one IPv4 address or IPv6 /64 that has no LLQ yet

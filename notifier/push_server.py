@@ -63,7 +63,7 @@ class PushServer:
         self._streams = Streams(self._make, Limits(streams=limits.sessions + RESERVE, queue=limits.queued_bytes))
         self._topics: Topics[Session] = Topics()
         self._sessions: set[Session] = set()
-        self._per_client: dict[Client | None, int] = {}
+        self._per_client: dict[Client | None, set[Session]] = {}
         self._deliveries: deque[Delivery] = deque()
         self._end_of_changes = mirror.subscribe(self._changed)
         self._answers = Answers()
@@ -129,7 +129,7 @@ class PushServer:
     def admit(self, session: Session, client: Client | None) -> None:
         """It is known who a client is; who has no zone to hear of, or is here too often, is not let in."""
         if session in self._sessions:
-            self._count(session.client, -1)  # it came as nobody, and has introduced itself
+            self._forget(session)  # it came as nobody, and has introduced itself
         elif session.sock is None:
             return
         else:
@@ -138,8 +138,9 @@ class PushServer:
         session.client = client
         session.zones = self.access.opens(client)
         self._sessions.add(session)
-        count = self._count(client, 1)
-        if not session.zones or (client and count > self.limits.sessions_per_address):
+        own = self._per_client.setdefault(client, set())
+        own.add(session)
+        if not session.zones or (client and len(own) > self.limits.sessions_per_address):
             why = "it has too many sessions" if session.zones else "it is no host of a zone of ours"
             _LOGGER.info("%s (%s) is not let in: %s", client or "a client", session.address, why)
             session.abort()
@@ -149,17 +150,15 @@ class PushServer:
         self.quiet(session)
         if session in self._sessions:
             self._sessions.discard(session)
-            self._count(session.client, -1)
+            self._forget(session)
         if not self._sessions:
             self._empty.set()
 
-    def _count(self, client: Client | None, more: int) -> int:
-        count = self._per_client.get(client, 0) + more
-        if count:
-            self._per_client[client] = count
-        else:
-            self._per_client.pop(client, None)
-        return count
+    def _forget(self, session: Session) -> None:
+        own = self._per_client[session.client]
+        own.discard(session)
+        if not own:
+            del self._per_client[session.client]
 
     def quiet(self, session: Session) -> None:
         """Tell a session nothing more."""
@@ -185,9 +184,16 @@ class PushServer:
         if len(session.topics) >= self.limits.subscriptions_per_session:
             return Rcode.REFUSED
         state = self.mirror.state(zone)
-        if session.surplus or state is None or state.serial is None:
+        if session.surplus or state is None or state.serial is None or self._full(session.client):
             return Rcode.SERVFAIL
         return Rcode.NOERROR
+
+    def _full(self, client: Client | None) -> bool:
+        """Whether the sessions of a client have all the subscriptions that one client may have."""
+        if client is None:
+            return False
+        count = sum(len(session.topics) for session in self._per_client.get(client, ()))
+        return count >= self.limits.subscriptions_per_client
 
     def topic(self, question: Question) -> Topic[Session]:
         """Return the topic of a question, which is about to get a subscriber."""

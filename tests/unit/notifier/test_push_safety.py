@@ -169,6 +169,22 @@ def test_subscriptions_of_a_session_have_a_limit() -> None:
         assert (answer.rcode, dso.parse_retry_delay(answer)) == (Rcode.REFUSED, 300_000)
 
 
+def test_subscriptions_of_a_client_have_a_limit_in_all_its_sessions() -> None:
+    limits = Limits(subscriptions_per_client=3)
+    with notifying(("imac", "macbook"), limits) as notifier, contextlib.ExitStack() as stack:
+        first, second, other = (
+            stack.enter_context(Client(notifier, notifier.host(label))).begin() for label in ("imac", "imac", "macbook")
+        )
+        names = [dns.name.from_text(f"n{number}", ZONE) for number in range(4)]
+        granted = [client.subscribe(name, TXT) for client, name in zip((first, first, second), names, strict=False)]
+        answer = second.ask(push.subscribe(Question(names[3], TXT)))
+        assert (answer.rcode, dso.parse_retry_delay(answer)) == (Rcode.SERVFAIL, 60_000)
+        other.subscribe(names[3], TXT)
+        first.tell(push.unsubscribe(granted[0]))
+        assert first.ask(dso.keepalive(Keepalive(0, 60_000))).rcode == Rcode.NOERROR  # so it has arrived
+        second.subscribe(names[3], TXT)
+
+
 def test_who_comes_when_there_are_too_many_is_asked_to_come_later() -> None:
     with notifying(limits=Limits(sessions=2)) as notifier, contextlib.ExitStack() as stack:
         imac: Certificate = notifier.host()
