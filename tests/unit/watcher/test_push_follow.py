@@ -146,7 +146,7 @@ async def test_polling_goes_on_where_nobody_pushes(tmp_path: Path, monkeypatch: 
         update(notifier, "add mini 60 A 192.0.2.1")
         async with following(config_for(notifier, tmp_path)) as (follower, heard):
             await follower.async_follow(frozenset({(MINI, A)}))
-            await asyncio.sleep(0.5)
+            await async_until(lambda: bool(polling_of(follower)._held), "polled once")
             assert (follower.method, heard.methods) == ("polling", [])
             update(notifier, "add mini 60 A 192.0.2.2")
             await async_until(lambda: heard.changed == [("mini", "A")], "polled")
