@@ -98,9 +98,9 @@ class PushClient:
     def follow(self, questions: Iterable[Question]) -> None:
         """Follow these questions from now on, and no others."""
         wanted = dict.fromkeys(questions)
-        for question in [each for each in self._wanted if each not in wanted]:
-            self._view.forget(question, wanted)
-            if self._session is not None:
+        self._view.follow(wanted)
+        if self._session is not None:
+            for question in [each for each in self._wanted if each not in wanted]:
                 self._session.unsubscribe(question)
         added = [each for each in wanted if each not in self._wanted]
         self._wanted = wanted
@@ -221,7 +221,7 @@ class PushClient:
         return Session(streams, self._told, synced, self._refusals_changed)
 
     def _told(self, changes: Sequence[Change]) -> None:
-        different = self._view.apply(changes, self._wanted)
+        different = self._view.apply(changes)
         if different:
             self._on_changes(different)
 
