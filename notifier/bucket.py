@@ -11,15 +11,18 @@ BURST, MESSAGES_PER_S = 2_000, 20.0
 class Bucket:
     """Fills with time; each message takes one out."""
 
-    __slots__ = ("_at", "_left")
+    __slots__ = ("_at", "_burst", "_left", "_per_s")
 
-    def __init__(self) -> None:
-        self._left = float(BURST)
+    def __init__(self, burst: float = BURST, per_s: float = MESSAGES_PER_S) -> None:
+        self._burst = self._left = float(burst)
+        self._per_s = float(per_s)
         self._at = time.monotonic()
 
     def take(self, now: float) -> bool:
-        """Take one at this monotonic time; False when it is empty."""
-        filled = self._left + (now - self._at) * MESSAGES_PER_S
+        """Take one at this monotonic time; False when it is empty, which costs nothing more."""
+        self._left = min(self._left + (now - self._at) * self._per_s, self._burst)
         self._at = now
-        self._left = min(filled, BURST) - 1
-        return self._left >= 0
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True

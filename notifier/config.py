@@ -38,8 +38,12 @@ class Limits:
     sessions: int = 12000  # of each service, all clients together
     sessions_per_address: int = 32
     subscriptions_per_session: int = 1000
+    subscriptions_per_client: int = 4000  # in all its sessions
     llqs: int = 20000  # by UDP and TCP, and as many by TLS, all clients together
-    llqs_per_client: int = 100
+    llqs_per_client: int = 1000
+    llq_burst: int = 200  # datagrams at once from one IPv4 address or IPv6 /64 that has no LLQ yet
+    llq_per_s: int = 50  # the same, later
+    llq_verified_per_s: int = 1000  # datagrams whose signature is looked at, of all these together
     queued_bytes: int = 262144  # what a slow reader may owe before it is dropped
 
 

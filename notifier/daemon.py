@@ -9,7 +9,7 @@ import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ansible_collections.btmm.fleet.plugins.module_utils import sd_notify
+from ansible_collections.btmm.fleet.plugins.module_utils import background, sd_notify
 
 from . import config as config_module
 from .access import Access
@@ -63,7 +63,7 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
         config, digest = config_module.load(self._config_dir), config_module.digest(self._config_dir)
         process = _Process(config, self._run_dir)
-        tasks = [loop.create_task(sd_notify.async_watchdog()), loop.create_task(process.status.async_keep())]
+        tasks = [background.start(sd_notify.async_watchdog()), background.start(process.status.async_keep())]
         try:
             await process.async_start(config)
             process.status.config = digest

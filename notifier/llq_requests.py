@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from .access import Access, Client
     from .llq_events import Events
+    from .llq_rates import Rates
     from .llq_table import Peer, Table
     from .mirror import Mirror
 
@@ -66,17 +67,22 @@ class _Request:
 class Requests:
     """Answers requests."""
 
-    def __init__(self, mirror: Mirror, access: Access, table: Table, events: Events, lease_s: tuple[int, int]) -> None:
-        """Remember all; `lease_s` bounds what is granted, in seconds."""
+    def __init__(
+        self, mirror: Mirror, access: Access, table: Table, events: Events, lease_s: tuple[int, int], rates: Rates
+    ) -> None:
+        """Remember all; `lease_s` bounds what is granted, in seconds, and `rates` what is looked at of datagrams."""
         self._mirror = mirror
         self._access = access
         self._table = table
         self._events = events
+        self._rates = rates
         self._least_s, self._most_s = lease_s
         self._challenges = Challenges()
 
     def take(self, wire: bytes, peer: Peer) -> None:
         """Take a message."""
+        if not peer.reliable and not self._rates.admits(peer):
+            return
         try:
             message = codec.parse(wire)
         except codec.LlqError:
@@ -99,6 +105,8 @@ class Requests:
 
     def _verify(self, wire: bytes, request: _Request) -> bool:
         """Look who has signed it; answer when the signature is wrong."""
+        if not request.peer.reliable and not self._rates.verifies(request.peer):
+            return False
         verified, refusal = signed.read(wire, self._access)
         if verified is None:
             self._tell(wire, refusal, request)
@@ -216,7 +224,7 @@ class Requests:
         if state is None or state.serial is None:
             request.rcode = dns.rcode.SERVFAIL
             return Error.UNKNOWN_ERR
-        return Error.SERV_FULL if self._table.full(request.peer, request.client) else Error.NO_ERROR
+        return Error.SERV_FULL if self._table.full(request.peer, request.client, question) else Error.NO_ERROR
 
 
 def _bare(wire: bytes, rcode: int) -> bytes:

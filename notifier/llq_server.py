@@ -14,11 +14,13 @@ import ssl
 import time
 from typing import TYPE_CHECKING
 
+from ansible_collections.btmm.fleet.plugins.module_utils import background
 from ansible_collections.btmm.fleet.plugins.module_utils import llq as codec
 
 from .bucket import Bucket
 from .llq_datagrams import DatagramSockets
 from .llq_events import Events
+from .llq_rates import Rates
 from .llq_requests import Requests
 from .llq_table import Table
 from .stream import Limits, Stream
@@ -52,7 +54,8 @@ class LlqServer:
         self.table = Table(limits)
         self._mirror = mirror
         self._events = Events(self.table)
-        self.requests = Requests(mirror, access, self.table, self._events, self.lease_s)
+        self._rates = Rates(self.table, limits)
+        self.requests = Requests(mirror, access, self.table, self._events, self.lease_s, self._rates)
         self._streams = Streams(
             lambda streams, sock, address: Session(streams, sock, address, self),
             Limits(streams=limits.sessions, queue=limits.queued_bytes),
@@ -73,7 +76,7 @@ class LlqServer:
             self.port = self._streams.listen(address, port, self.access.context if self.tls else None)
             if not self.tls:
                 self._datagrams.listen(address, self.port)
-        self._sweeping = asyncio.get_running_loop().create_task(self._async_sweep())
+        self._sweeping = background.start(self._async_sweep())
 
     def recheck(self) -> None:
         """Judge what was granted again: a client that knows less now hears no more of the rest."""
@@ -86,7 +89,10 @@ class LlqServer:
                 session.abort()
 
     def report(self) -> dict[str, int]:
-        """Return what is going on, in numbers; `lost` are clients that did not acknowledge an event."""
+        """Return what is going on, in numbers.
+
+        `lost` are clients that did not acknowledge an event, `dropped` datagrams that were too many to look at.
+        """
         return {
             "port": self.port,
             "sessions": len(self._all_sessions()),
@@ -96,6 +102,7 @@ class LlqServer:
             "lost": self._events.lost,
             "refused": self._streams.refused,
             "slow": self._streams.slow,
+            "dropped": self._rates.dropped,
         }
 
     async def async_stop(self) -> None:

@@ -7,6 +7,9 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
+from ansible_collections.btmm.fleet.plugins.module_utils.names import folded
+
+from .bucket import BURST, Bucket
 from .topics import Topics
 
 if TYPE_CHECKING:
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     from .access import Client
     from .config import Limits
     from .topics import Topic
+
+
+DATAGRAMS_PER_S = 200.0  # of a client that has LLQs, after the first `BURST`: acknowledgments, most of them
 
 
 class Peer(Protocol):
@@ -64,6 +70,16 @@ class Llq:
         self.due = 0.0  # when its acknowledgment is overdue, monotonic seconds
 
 
+class _Own:
+    """What is one client's: its LLQs, and how much more it may say by UDP."""
+
+    __slots__ = ("bucket", "llqs")
+
+    def __init__(self) -> None:
+        self.llqs: set[Llq] = set()
+        self.bucket = Bucket(BURST, DATAGRAMS_PER_S)
+
+
 class Table:
     """All of one server."""
 
@@ -71,7 +87,7 @@ class Table:
         self.topics: Topics[Llq] = Topics()
         self._limits = limits
         self._llqs: dict[int, Llq] = {}
-        self._per_peer: dict[tuple[str, int], set[Llq]] = {}
+        self._per_peer: dict[tuple[str, int], _Own] = {}
         self._per_owner: dict[Client | str, int] = {}
 
     def __len__(self) -> int:
@@ -89,23 +105,35 @@ class Table:
 
     def of(self, peer: Peer) -> list[Llq]:
         """Return all of one client."""
-        return list(self._per_peer.get(peer.where, ()))
+        own = self._per_peer.get(peer.where)
+        return list(own.llqs) if own is not None else []
+
+    def bucket(self, peer: Peer) -> Bucket | None:
+        """Return the measure of a client that has any, and so is where it says."""
+        own = self._per_peer.get(peer.where)
+        return own.bucket if own is not None else None
 
     def taken(self, number: int) -> bool:
         """Whether somebody has this ID."""
         return number in self._llqs
 
-    def full(self, peer: Peer, client: Client | None) -> bool:
-        """Whether nobody, or this client, can have another one."""
-        own = self._per_owner.get(client or peer.address, 0)
-        return len(self._llqs) >= self._limits.llqs or own >= self._limits.llqs_per_client
+    def full(self, peer: Peer, client: Client | None, question: Question) -> bool:
+        """Whether nobody, or this client, can have another one, and none would give way to it."""
+        return self._at_limit(client or peer.address) and self._former(peer, client, question) is None
 
     def add(self, llq: Llq, question: Question) -> None:
         """Grant one."""
+        if self._at_limit(llq.client or llq.peer.address):
+            former = self._former(llq.peer, llq.client, question)
+            if former is not None:
+                self.drop(former)
         llq.topic = self.topics.topic(question)
         llq.topic.members.add(llq)
         self._llqs[llq.id] = llq
-        self._per_peer.setdefault(llq.peer.where, set()).add(llq)
+        own = self._per_peer.get(llq.peer.where)
+        if own is None:
+            own = self._per_peer[llq.peer.where] = _Own()
+        own.llqs.add(llq)
         owner = llq.client or llq.peer.address
         self._per_owner[owner] = self._per_owner.get(owner, 0) + 1
 
@@ -116,9 +144,9 @@ class Table:
         llq.queue.clear()
         llq.tries = 0
         self.topics.leave(llq, llq.topic)
-        fellows = self._per_peer[llq.peer.where]
-        fellows.discard(llq)
-        if not fellows:
+        own = self._per_peer[llq.peer.where]
+        own.llqs.discard(llq)
+        if not own.llqs:
             del self._per_peer[llq.peer.where]
         owner = llq.client or llq.peer.address
         left = self._per_owner[owner] - 1
@@ -126,6 +154,25 @@ class Table:
             self._per_owner[owner] = left
         else:
             del self._per_owner[owner]
+
+    def _at_limit(self, owner: Client | str) -> bool:
+        own = self._per_owner.get(owner, 0)
+        return len(self._llqs) >= self._limits.llqs or own >= self._limits.llqs_per_client
+
+    def _former(self, peer: Peer, client: Client | None, question: Question) -> Llq | None:
+        """Return what a client asked by UDP from where it was before, if it has: what was refreshed longest ago.
+
+        Each move of a host is another port, and only the lease ends what is left behind. Who has shown nothing but an
+        address takes nothing from anybody.
+        """
+        if client is None:
+            return None
+        topics = self.topics.concerned(folded(question.name))
+        members = (llq for topic in topics if topic.question[1:] == question[1:] for llq in topic.members)
+        former = (
+            llq for llq in members if llq.client == client and not llq.peer.reliable and llq.peer.where != peer.where
+        )
+        return min(former, key=lambda llq: llq.expires, default=None)
 
     def expire(self) -> None:
         """End those whose lease has run out."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import dns.rdataclass
 import dns.rdatatype
+from ansible_collections.btmm.fleet.plugins.module_utils import background
 from ansible_collections.btmm.fleet.plugins.module_utils.names import folded
 
 from .content import Change, RRset
@@ -61,7 +62,7 @@ class Mirror:
                 self._zones[key].move(primary)
             else:
                 secondary = self._zones[key] = Secondary(zone, Upstream(primary), self._told, self._on_state)
-                self._tasks[key] = asyncio.get_running_loop().create_task(secondary.async_run())
+                self._tasks[key] = background.start(secondary.async_run())
 
     def zone_of(self, name: Name) -> Name | None:
         """Return the zone that a name is in, the closest one; None when it is in none of ours."""

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 import dns.rdataclass
 import dns.rdatatype
-from ansible_collections.btmm.fleet.plugins.module_utils import push
+from ansible_collections.btmm.fleet.plugins.module_utils import background, push
 from ansible_collections.btmm.fleet.plugins.module_utils.dso import Keepalive, Rcode
 from ansible_collections.btmm.fleet.plugins.module_utils.names import folded
 from dns.rdatatype import RdataType
 
 from . import push_changes
+from .push_answers import Answers
 from .push_delivery import Delivery, framed
 from .push_session import CLOSE_WITHIN_S, MINUTE_MS, Session
 from .stream import Limits
@@ -43,7 +44,6 @@ _LOGGER = logging.getLogger(__name__)
 
 SESSIONS_AT_ONCE = 200  # that are told of a change in one turn of the loop
 SWEEP_S = 1.0
-ANSWERS = 16_777_216  # octets of first answers that are kept encoded
 # Connections beyond the sessions there may be: whoever has one is told to come again later, and not just cut off.
 RESERVE = 256
 # What is dictated, in milliseconds: RFC 8490 section 6.5.2 recommends an hour, home routers forget sooner.
@@ -63,14 +63,13 @@ class PushServer:
         self._streams = Streams(self._make, Limits(streams=limits.sessions + RESERVE, queue=limits.queued_bytes))
         self._topics: Topics[Session] = Topics()
         self._sessions: set[Session] = set()
-        self._per_client: dict[Client | None, int] = {}
+        self._per_client: dict[Client | None, set[Session]] = {}
         self._deliveries: deque[Delivery] = deque()
         self._end_of_changes = mirror.subscribe(self._changed)
-        # Encoded first answers: after a restart ten thousand clients ask the same within seconds.
-        self._answers: dict[tuple[bytes, ...], dict[tuple[int, int], bytes]] = {}
-        self._answered = 0  # octets of them
+        self._answers = Answers()
         self._sweeping: asyncio.Task[None] | None = None
         self._empty = asyncio.Event()
+        self.port = 0
         self._events = 0
 
     async def async_start(self, addresses: Sequence[str], port: int) -> None:
@@ -81,7 +80,7 @@ class PushServer:
         """
         for address in addresses:
             self.port = self._streams.listen(address, port, self.access.context)
-        self._sweeping = asyncio.get_running_loop().create_task(self._async_sweep())
+        self._sweeping = background.start(self._async_sweep())
 
     def recheck(self) -> None:
         """Judge open sessions again; who may know less now is asked to go (RFC 8490 section 7.2.1)."""
@@ -130,7 +129,7 @@ class PushServer:
     def admit(self, session: Session, client: Client | None) -> None:
         """It is known who a client is; who has no zone to hear of, or is here too often, is not let in."""
         if session in self._sessions:
-            self._count(session.client, -1)  # it came as nobody, and has introduced itself
+            self._forget(session)  # it came as nobody, and has introduced itself
         elif session.sock is None:
             return
         else:
@@ -139,8 +138,9 @@ class PushServer:
         session.client = client
         session.zones = self.access.opens(client)
         self._sessions.add(session)
-        count = self._count(client, 1)
-        if not session.zones or (client and count > self.limits.sessions_per_address):
+        own = self._per_client.setdefault(client, set())
+        own.add(session)
+        if not session.zones or (client and len(own) > self.limits.sessions_per_address):
             why = "it has too many sessions" if session.zones else "it is no host of a zone of ours"
             _LOGGER.info("%s (%s) is not let in: %s", client or "a client", session.address, why)
             session.abort()
@@ -150,17 +150,15 @@ class PushServer:
         self.quiet(session)
         if session in self._sessions:
             self._sessions.discard(session)
-            self._count(session.client, -1)
+            self._forget(session)
         if not self._sessions:
             self._empty.set()
 
-    def _count(self, client: Client | None, more: int) -> int:
-        count = self._per_client.get(client, 0) + more
-        if count:
-            self._per_client[client] = count
-        else:
-            self._per_client.pop(client, None)
-        return count
+    def _forget(self, session: Session) -> None:
+        own = self._per_client[session.client]
+        own.discard(session)
+        if not own:
+            del self._per_client[session.client]
 
     def quiet(self, session: Session) -> None:
         """Tell a session nothing more."""
@@ -186,9 +184,16 @@ class PushServer:
         if len(session.topics) >= self.limits.subscriptions_per_session:
             return Rcode.REFUSED
         state = self.mirror.state(zone)
-        if session.surplus or state is None or state.serial is None:
+        if session.surplus or state is None or state.serial is None or self._full(session.client):
             return Rcode.SERVFAIL
         return Rcode.NOERROR
+
+    def _full(self, client: Client | None) -> bool:
+        """Whether the sessions of a client have all the subscriptions that one client may have."""
+        if client is None:
+            return False
+        count = sum(len(session.topics) for session in self._per_client.get(client, ()))
+        return count >= self.limits.subscriptions_per_client
 
     def topic(self, question: Question) -> Topic[Session]:
         """Return the topic of a question, which is about to get a subscriber."""
@@ -203,16 +208,12 @@ class PushServer:
         # What is on its way to earlier subscribers is in the answer already, and must not come after it.
         self._flush()
         question = topic.question
-        known = self._answers.get(topic.key, {}).get((question.rdtype, block))
+        known = self._answers.get(topic, block)
         if known is not None:
             return known
         sets = self.mirror.lookup(question.name, RdataType.make(push.ANY))
         answer = framed(push_changes.initial(sets, question.rdtype), block)
-        self._answered += len(answer)
-        if self._answered > ANSWERS:
-            self._answers.clear()
-            self._answered = len(answer)
-        self._answers.setdefault(topic.key, {})[question.rdtype, block] = answer
+        self._answers.keep(topic, block, answer)
         return answer
 
     def reconfirm(self, session: Session, name: Name) -> None:
@@ -228,7 +229,7 @@ class PushServer:
         """One step of a zone: find who has to hear of it, and what."""
         named = [(folded(change.name), change) for change in changes]
         for key, _ in named:
-            self._answers.pop(key, None)
+            self._answers.forget(key)
         by_name = self._topics.by_name(iter(named))
         told: list[list[push.Change]] = []
         hearers: dict[Session, tuple[int, ...]] = {}

@@ -43,9 +43,9 @@ class Session(Stream):
         "_active",
         "_begun",
         "_bucket",
-        "_heard",
         "_inactivity_s",
         "_interval_s",
+        "_last",
         "_service",
         "block",
         "client",
@@ -67,11 +67,11 @@ class Session(Stream):
         self._begun = False  # whether the session is established (RFC 8490 section 5.1.2)
         self._inactivity_s = self._interval_s = dso.DEFAULT_TIMEOUT_MS / 1000
         self._bucket = Bucket()
-        self._heard = self._active = 0.0
+        self._last = self._active = 0.0  # the last message either way, and the last use
 
     def opened(self) -> None:
         """Learn who it is."""
-        self._heard = self._active = time.monotonic()
+        self._last = self._active = time.monotonic()
         assert isinstance(self.sock, ssl.SSLSocket)  # noqa: S101 - for the type checker
         self._service.opened(self, self.sock)
 
@@ -79,12 +79,17 @@ class Session(Stream):
         """Forget it."""
         self._service.closed(self)
 
+    def send(self, data: bytes) -> None:
+        """Send: after that, as after what comes, a client need say nothing for an interval (RFC 8490 section 6.5)."""
+        self._last = time.monotonic()
+        super().send(data)
+
     def received(self, wire: bytes) -> None:
         """Take one message."""
         if self.ending:
             return  # RFC 8490 section 6.6.1.1
-        self._heard = time.monotonic()
-        if not self._bucket.take(self._heard):
+        self._last = time.monotonic()
+        if not self._bucket.take(self._last):
             self.dismiss(Rcode.REFUSED, OTHER_DELAY_MS)
             return
         try:
@@ -120,7 +125,7 @@ class Session(Stream):
         if kind in (push.Type.UNSUBSCRIBE, push.Type.RECONFIRM):
             if not message.unidirectional or not self._begun:
                 raise dso.FatalError(f"type {kind} has a message ID, or comes before the session")
-            self._active = self._heard
+            self._active = self._last
             if kind == push.Type.UNSUBSCRIBE:
                 self._unsubscribe(push.parse_unsubscribe(message.primary))
             else:
@@ -130,7 +135,7 @@ class Session(Stream):
         elif kind == dso.Type.KEEPALIVE:
             self._keepalive(message)
         elif kind == push.Type.SUBSCRIBE:
-            self._active = self._heard
+            self._active = self._last
             self._subscribe(message)
         else:
             self._respond(message.id, Rcode.DSOTYPENI, padded=message.padded)
@@ -160,9 +165,10 @@ class Session(Stream):
         if self in topic.members:
             raise dso.FatalError("a subscription comes twice")  # RFC 8765 section 6.2.1
         self.block = self.block or (dso.SERVER_BLOCK if message.padded else 0)
-        self._begin(message, [])
+        # Before anything is sent: should that find out that the client has gone, `closed` takes it off again.
         self.topics[message.id] = topic
         topic.members.add(self)
+        self._begin(message, [])
         answer = self._service.initial(topic, self.block)
         if answer:
             self.send(answer)
@@ -192,7 +198,7 @@ class Session(Stream):
         """Whether the client has to be cut off: it did not go, keeps an idle session, or is not there any more."""
         if self.ending:
             return now > self.ending
-        if now - self._heard > 2 * self._interval_s:
+        if now - self._last > 2 * self._interval_s:
             return True
         return not self.topics and now - self._active > max(2 * self._inactivity_s, LEAST_GRACE_S)
 

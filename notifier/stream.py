@@ -40,7 +40,7 @@ class Limits:
     handshake_s: float = 10.0
     request: int = 4_096  # octets of a message from a client
     queue: int = 1_048_576  # octets that wait for a reader, beyond those in the kernel
-    queues: int = 67_108_864  # the same for all readers together
+    queues: int = 67_108_864  # the same for all together: beyond that who has taken nothing for longest is dropped
     stalled_s: float = 15.0  # how long a reader may take nothing while something waits
 
 
@@ -83,9 +83,9 @@ class Stream:
             for begin in range(0, len(data), RECORD):
                 self._give(memoryview(data)[begin : begin + RECORD])
         # An answer may be longer than the limit: what counts is what had to wait before it.
-        if waited > self._server.limits.queue or self._server.queued > self._server.limits.queues:
-            self._server.slow += 1
-            self.abort()
+        if waited > self._server.limits.queue:
+            self._server.drop(self)
+        self._server.relieve()
 
     def _give(self, data: bytes | memoryview) -> None:
         if self.sock is None:
@@ -204,6 +204,7 @@ class Stream:
             self._queued -= size
             self._server.queued -= size
             self._progress = time.monotonic()
+            self._server.progressed(self)
         if sock is not None:
             self._outgoing = None
             self._server.served(self, sock)

@@ -39,7 +39,7 @@ class Streams:
         self._make = make
         self._half_open: dict[Stream, float] = {}  # until when, oldest first
         self._per_address: dict[str, int] = {}
-        self._waiting: set[Stream] = set()
+        self._waiting: dict[Stream, None] = {}  # for whom something waits; who took nothing for longest is first
         self._listeners: list[socket.socket] = []
         self._context: ssl.SSLContext | None = None
 
@@ -80,17 +80,30 @@ class Streams:
             stream.abort()
         for stream in tuple(self._waiting):
             if stream.stalled(now):
-                self.slow += 1
-                stream.abort()
+                self.drop(stream)
+
+    def drop(self, stream: Stream) -> None:
+        """End a reader that is too slow."""
+        self.slow += 1
+        stream.abort()
+
+    def relieve(self) -> None:
+        """Drop the slowest while too much waits for all together: who reads pays for nobody who does not."""
+        while self.queued > self.limits.queues:
+            self.drop(next(iter(self._waiting)))
 
     def wait_for(self, stream: Stream, sock: socket.socket) -> None:
         """Have `writable` called when the kernel takes more."""
-        self._waiting.add(stream)
+        self._waiting[stream] = None
         self._loop.add_writer(sock.fileno(), stream.writable)
+
+    def progressed(self, stream: Stream) -> None:
+        """A reader has taken something of what waits."""
+        self._waiting[stream] = self._waiting.pop(stream)
 
     def served(self, stream: Stream, sock: socket.socket) -> None:
         """Nothing waits any more."""
-        self._waiting.discard(stream)
+        self._waiting.pop(stream, None)
         self._loop.remove_writer(sock.fileno())
 
     def established(self, stream: Stream, sock: socket.socket) -> None:
@@ -106,7 +119,7 @@ class Streams:
     def forget(self, stream: Stream, sock: socket.socket) -> None:
         """The stream is about to close."""
         self.streams.discard(stream)
-        self._waiting.discard(stream)
+        self._waiting.pop(stream, None)
         if self._half_open.pop(stream, None) is not None:
             self._uncount(stream)
         with contextlib.suppress(ValueError, OSError):

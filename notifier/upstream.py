@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 CONNECT_WITHIN_S = 5.0
 MESSAGE_WITHIN_S = 10.0
+_NO_IXFR = (dns.rcode.NOTIMP, dns.rcode.FORMERR)  # from who does not know it: AXFR is to be asked (RFC 1995 section 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,10 @@ class Upstream:
                 f"{self._primary} sent an answer that can't be verified ({err or type(err).__name__}): "
                 "see that clock and TSIG key are right on both sides"
             ) from err
-        if (code := message.rcode()) != dns.rcode.NOERROR:
+        code = message.rcode()
+        if code in _NO_IXFR and question.question[0].rdtype == dns.rdatatype.IXFR:
+            raise BadTransferError(f"{self._primary} knows no IXFR ({dns.rcode.to_text(code)})")
+        if code != dns.rcode.NOERROR:
             raise UpstreamError(
                 f"{self._primary} does not give {zone} ({dns.rcode.to_text(code)}): "
                 f"let the key {self._primary.key.name} transfer it there"

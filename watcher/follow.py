@@ -9,10 +9,10 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 import dns.message
+from ansible_collections.btmm.fleet.plugins.module_utils import background
 from ansible_collections.btmm.fleet.plugins.module_utils.records import TTL_HOST
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 
-from . import background
 from .errors import WatcherError
 
 if TYPE_CHECKING:
@@ -72,11 +72,12 @@ class PollingFollower:
 
     async def async_stop(self) -> None:
         """Watch nothing more."""
-        if self._polling is not None:
-            self._polling.cancel()
+        # Given up before it has ended: who is to watch something again meanwhile begins anew.
+        polling, self._polling = self._polling, None
+        if polling is not None:
+            polling.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._polling
-            self._polling = None
+                await polling
 
     async def _async_poll(self) -> None:
         loop = asyncio.get_running_loop()

@@ -9,9 +9,10 @@ import logging
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
+from ansible_collections.btmm.fleet.plugins.module_utils import background
 from ansible_collections.btmm.fleet.plugins.module_utils.push_client import PushError
 
-from . import background, clock, netlink, uplink
+from . import clock, netlink, uplink
 from .demand import Demand
 from .errors import LinkError
 from .faults import Faults
@@ -138,13 +139,7 @@ class Instance:
         """DNS Push where the zone has it; polling otherwise, and whenever no Push server answers."""
         polling = PollingFollower(self._client, self._zone_changed)
         try:
-            self._push = PushFollower(
-                self._config,
-                self._client,
-                self._zone_changed,
-                polling,
-                self._follows_by,
-            )
+            self._push = PushFollower(self._config, self._client, self._zone_changed, polling, self._follows_by)
         except PushError as err:
             _LOGGER.warning("changes are not pushed: %s", err)
             return polling

@@ -13,12 +13,11 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-from ansible_collections.btmm.fleet.plugins.module_utils import cert_record, names, pem
+from ansible_collections.btmm.fleet.plugins.module_utils import background, cert_record, names, pem
 from ansible_collections.btmm.fleet.plugins.module_utils.atomic import write_atomic
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 from dns.rdatatype import RdataType
 
-from . import background
 from .errors import WatcherError
 from .lookup import async_lookup
 

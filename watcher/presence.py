@@ -10,10 +10,11 @@ import math
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+from ansible_collections.btmm.fleet.plugins.module_utils import background
 from ansible_collections.btmm.fleet.plugins.module_utils.records import Reach
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 
-from . import background, clock
+from . import clock
 from .backoff import Backoff, Pace
 from .errors import PortMapError, WatcherError, ZoneServerError
 from .portmap.mapper import Mapper

@@ -5,18 +5,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from typing import TYPE_CHECKING, Literal
 
 import dns.message
 import dns.name
 import dns.rdatatype
+from ansible_collections.btmm.fleet.plugins.module_utils import background, names
 from ansible_collections.btmm.fleet.plugins.module_utils.push import Question
 from ansible_collections.btmm.fleet.plugins.module_utils.push_client import PushClient, PushError, Server
 from ansible_collections.btmm.fleet.plugins.module_utils.tls import client_context
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 from dns.rdatatype import RdataType
 
-from . import background
 from .errors import WatcherError
 from .lookup import async_lookup
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from .follow import Follower, RRsetName
     from .peers import Asker
 
+_LOGGER = logging.getLogger(__name__)
+
 # The best first: RFC 8765 section 6.1, then RFC 8764 section 4, by TLS before UDP, which any router on the way reads.
 SERVICES: tuple[tuple[str, Literal["push", "llq-tls", "llq"]], ...] = (
     ("_dns-push-tls._tcp", "push"),
@@ -45,6 +48,7 @@ def make_client(
     asker: Asker,
     on_changes: Callable[[Sequence[Change]], None],
     on_state: Callable[[Server | None, PushError | None], None],
+    on_refused: Callable[[AbstractSet[Question]], None],
 ) -> PushClient:
     """Return a client of the zone's Push and LLQ servers, with this host's key.
 
@@ -59,7 +63,11 @@ def make_client(
             raise PushError(f"the owner CA {config.ca} can't be read ({err}): run the role identity") from err
 
     make_context()  # who can't is told now
-    return PushClient(lambda: async_find_servers(config, asker), make_context, on_changes, on_state, config.key)
+
+    async def async_servers() -> list[Server]:
+        return await async_find_servers(config, asker)
+
+    return PushClient(async_servers, make_context, on_changes, on_state, config.key, on_refused)
 
 
 async def async_find_servers(config: Config, asker: Asker) -> list[Server]:
@@ -97,7 +105,7 @@ async def _async_addresses(asker: Asker, name: Name) -> tuple[str, ...]:
 
 
 class PushFollower:
-    """Push or LLQ while there is a session, `otherwise` while there is none."""
+    """Push or LLQ while there is a session; `otherwise` while there is none, and for what the server refuses."""
 
     def __init__(
         self,
@@ -113,18 +121,20 @@ class PushFollower:
             config: the zone and this host's key.
             asker: finds the servers.
             changed: called with the RRset that is another one now.
-            otherwise: watches as long as no server can be had.
+            otherwise: watches what no server follows.
             told: called with the method whenever it is another one.
 
         Raises:
             PushError: the owner CA can't be read.
         """
-        self._client = make_client(config, asker, self._on_changes, self._on_state)
+        self._client = make_client(config, asker, self._on_changes, self._on_state, self._on_refused)
+        self._first = names.crl_name(config.zone)
         self._changed = changed
         self._otherwise = otherwise
         self._told = told
         self._sets: AbstractSet[RRsetName] = frozenset()
         self._fresh: set[RRsetName] = set()  # asked for, and their first answers are not complete yet
+        self._refused: AbstractSet[RRsetName] = frozenset()
         self._server: Server | None = None
         self._running: asyncio.Task[None] | None = None
         self._switching: asyncio.Task[None] | None = None
@@ -138,11 +148,12 @@ class PushFollower:
         """Watch exactly these RRsets from now on."""
         self._fresh = (self._fresh | (sets - self._sets)) & sets
         self._sets = sets
-        self._client.follow(Question(name, int(rdtype)) for name, rdtype in sets)
+        # A server may follow no more than some: who is revoked counts most.
+        ordered = sorted(sets, key=lambda each: each[0] != self._first)
+        self._client.follow(Question(name, int(rdtype)) for name, rdtype in ordered)
         if self._running is None:
             self._running = background.start(self._client.async_run())
-        if self._server is None:
-            await self._otherwise.async_follow(sets)
+        await self._otherwise.async_follow(self._left())
 
     async def async_stop(self) -> None:
         """Watch nothing more."""
@@ -166,17 +177,39 @@ class PushFollower:
                 self._changed(name, rdtype)
 
     def _on_state(self, server: Server | None, _: PushError | None) -> None:
-        if server is not None:
+        if server is None:
+            self._refused = frozenset()
+        else:
+            if self._server is None:
+                for name, rdtype in self._fresh:
+                    self._changed(name, rdtype)  # it may be, since it was polled last
             self._fresh.clear()
         if server != self._server:
             self._server = server
+            self._note_refused()
             self._told(self.method)
-            if self._switching is not None:
-                self._switching.cancel()
-            self._switching = background.start(self._async_switch())
+            self._switch()
+
+    def _on_refused(self, questions: AbstractSet[Question]) -> None:
+        before, self._refused = self._refused, {(each.name, RdataType.make(each.rdtype)) for each in questions}
+        if not before:
+            self._note_refused()
+        for name, rdtype in before & self._sets - self._refused:
+            self._changed(name, rdtype)  # it may be, since it was polled last
+        self._switch()
+
+    def _note_refused(self) -> None:
+        if self._server is not None and self._refused:
+            _LOGGER.warning("%s follows no more, so %d record sets are polled", self._server, len(self._refused))
+
+    def _switch(self) -> None:
+        if self._switching is not None:
+            self._switching.cancel()
+        self._switching = background.start(self._async_switch())
 
     async def _async_switch(self) -> None:
-        if self._server is not None:
-            await self._otherwise.async_stop()
-        else:
-            await self._otherwise.async_follow(self._sets)
+        await self._otherwise.async_follow(self._left())
+
+    def _left(self) -> AbstractSet[RRsetName]:
+        """Return what no server follows."""
+        return self._sets if self._server is None else self._sets & self._refused

@@ -11,12 +11,11 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-from ansible_collections.btmm.fleet.plugins.module_utils import names
+from ansible_collections.btmm.fleet.plugins.module_utils import background, names
 from ansible_collections.btmm.fleet.plugins.module_utils.krb5_names import is_local
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 from dns.rdatatype import RdataType
 
-from . import background
 from .errors import WatcherError
 from .lookup import async_lookup
 from .realm_judge import Judge

@@ -13,10 +13,9 @@ import dns.exception
 import dns.message
 import dns.name
 import dns.rdatatype
-from ansible_collections.btmm.fleet.plugins.module_utils import names
+from ansible_collections.btmm.fleet.plugins.module_utils import background, names
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 
-from . import background
 from .errors import ZoneServerError
 from .status import now
 

@@ -11,12 +11,13 @@ import ssl
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ansible_collections.btmm.fleet.plugins.module_utils import background
 from ansible_collections.btmm.fleet.plugins.module_utils import rendezvous as wire
 from ansible_collections.btmm.fleet.plugins.module_utils.ipsec import TUNNEL_PORT
 from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 
-from . import background, opener, relay_discovery
+from . import opener, relay_discovery
 from .backoff import Backoff
 from .errors import RelayError, TunnelError, WatcherError
 from .relay_connection import Connection, async_connect

@@ -11,9 +11,10 @@ import time
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING
 
+from ansible_collections.btmm.fleet.plugins.module_utils import background
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 
-from . import background, charon, probe
+from . import charon, probe
 from .backoff import Occasions
 from .caller import NEXT_WAY_S, Caller
 from .errors import TunnelError, WatcherError

@@ -59,15 +59,22 @@ class LlqSession:
         key: dns.tsig.Key | None,
         on_changes: Callable[[Sequence[Change]], None],
         on_synced: Callable[[], None],
+        on_refused: Callable[[], None],
     ) -> None:
-        """Remember all; with a key, every message is signed, and has to be."""
+        """Remember all; with a key, every message is signed, and has to be.
+
+        `on_refused` is told of each refusal, and when what was refused is granted after all.
+        """
         self.synced = False
         self.stay_away_s: float | None = None
         self.refusals: dict[Question, str] = {}
+        self.refused = False  # whether it has ended since nothing at all was granted
+        self.again_s: float | None = None  # how long to wait before what was refused is asked again
         self._channel = channel
         self._key = key
         self._on_changes = on_changes
         self._on_synced = on_synced
+        self._on_refused = on_refused
         self._loop = asyncio.get_running_loop()
         self._waits_s = (ANSWER_WITHIN_S,) if channel.reliable else llq.WAITS_S
         self._next_id = random.randrange(1, 0x10000)  # noqa: S311 - the LLQ-ID and the signature are what is secret
@@ -94,6 +101,8 @@ class LlqSession:
                 else:
                     self._take(wire)
                     self._act()
+            if not self._closing:
+                self.refused, self.stay_away_s = True, self.again_s
         except (OSError, EOFError):
             if not self._closing:
                 raise
@@ -112,6 +121,7 @@ class LlqSession:
 
     def unsubscribe(self, question: Question) -> None:
         """End one LLQ (RFC 8764 section 7.2)."""
+        self.refusals.pop(question, None)
         asked = self._asked.pop(question, None)
         if asked is not None and asked.lease:
             self._send(asked, Llq(Opcode.REFRESH, asked.id, 0))
@@ -210,7 +220,7 @@ class LlqSession:
             if asked.lease:
                 raise ConnectionError(None, f"it does not know our question any more ({_error_name(option)})")
             if option.error == Error.SERV_FULL:
-                self.stay_away_s = float(option.lease)
+                self.again_s = float(option.lease)
             self._refuse(asked, _error_name(option))
             return
         if not option.lease or (asked.lease and option.opcode != Opcode.REFRESH):
@@ -225,6 +235,8 @@ class LlqSession:
         after_s = asked.lease * REFRESH_AT
         asked.due = self._loop.time() + (after_s if self._channel.reliable else min(after_s, REFRESH_WITHIN_S))
         if granted:
+            if self.refusals.pop(asked.question, None) is not None:
+                self._on_refused()
             self._on_changes(message.changes)
             if message.truncated:
                 self._sync_at = self._loop.time() + QUIET_S
@@ -235,6 +247,7 @@ class LlqSession:
             raise ConnectionError(None, f"it refuses to go on ({why})")
         del self._asked[asked.question]
         self.refusals[asked.question] = why
+        self._on_refused()
         self._complete()
 
     def _complete(self) -> None:

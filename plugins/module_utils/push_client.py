@@ -19,6 +19,7 @@ from .update import UpdateError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Set as AbstractSet
 
     import dns.tsig
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 CONNECT_WITHIN_S = 5.0
 STEADY_S = 10.0  # a session that lasted so long was a good one, and the next is tried at once
 FIRST_RETRY_S, RETRY_FACTOR, LAST_RETRY_S = 1.0, 2.0, 60.0
+AGAIN_S = 300.0  # after a refusal that does not say for how long it holds
 BETTER_S = 900.0  # how long a session lasts whose kind is not the best: then the better one may be back
 BROKEN_S = 3600.0  # how long a server that breaks the protocol is not asked (RFC 8490 section 6.6.3.3)
 
@@ -65,6 +67,7 @@ class PushClient:
         on_changes: Callable[[Sequence[Change]], None],
         on_state: Callable[[Server | None, PushError | None], None] = lambda _server, _error: None,
         key: dns.tsig.Key | None = None,
+        on_refused: Callable[[AbstractSet[Question]], None] = lambda _questions: None,
     ) -> None:
         """Remember what to do; nothing is opened yet.
 
@@ -75,24 +78,29 @@ class PushClient:
             on_changes: told of changes; after a loss of the session only of what is different from before.
             on_state: told of a new session once its answers are complete, and of its loss with the reason.
             key: this host's TSIG key, which tells the server who it is.
+            on_refused: told which questions the server does not follow, though it follows others, whenever that is
+                different. They are asked again when the server has said so.
         """
         self._find_servers = find_servers
         self._make_context = make_context
         self._on_changes = on_changes
         self._on_state = on_state
         self._key = key
+        self._on_refused = on_refused
         self._wanted: dict[Question, None] = {}
         self._any_wanted = asyncio.Event()
         self._view = View()
         self._session: Session | LlqSession | None = None
         self._not_before: dict[Server, float] = {}
+        self._refused: AbstractSet[Question] = frozenset()
+        self._asking_again: asyncio.TimerHandle | None = None
 
     def follow(self, questions: Iterable[Question]) -> None:
         """Follow these questions from now on, and no others."""
         wanted = dict.fromkeys(questions)
-        for question in [each for each in self._wanted if each not in wanted]:
-            self._view.forget(question, wanted)
-            if self._session is not None:
+        self._view.follow(wanted)
+        if self._session is not None:
+            for question in [each for each in self._wanted if each not in wanted]:
                 self._session.unsubscribe(question)
         added = [each for each in wanted if each not in self._wanted]
         self._wanted = wanted
@@ -102,6 +110,7 @@ class PushClient:
             self._any_wanted.clear()
         if self._session is not None and added:
             self._session.subscribe(added)
+        self._tell_refused()
 
     def reconnect(self) -> None:
         """Give the session up, as after a change of address: the next one begins at once."""
@@ -142,6 +151,7 @@ class PushClient:
             session = self._session = await self._async_open(server)
         except PushError as err:
             return False, err
+        self._tell_refused()
         begun = loop.time()
         ending = None if best else loop.call_later(BETTER_S, session.close)
 
@@ -160,10 +170,13 @@ class PushClient:
             if ending is not None:
                 ending.cancel()
             self._session = None
+            if self._asking_again is not None:
+                self._asking_again.cancel()
+                self._asking_again = None
             self._view.doubt()
             if session.stay_away_s is not None:
                 self._not_before[server] = loop.time() + session.stay_away_s
-        if session.refusals:
+        if session.refused:
             reason = next(iter(session.refusals.values()))
             return False, PushError(f"{server} refuses ({reason}): see that it serves the zone, and knows this host")
         return steady(), None
@@ -192,23 +205,42 @@ class PushClient:
             self._synced(server)
 
         if server.kind == "llq":
-            return LlqSession(await async_datagrams(address, server.port), self._key, self._told, synced)
+            return LlqSession(
+                await async_datagrams(address, server.port), self._key, self._told, synced, self._refusals_changed
+            )
         context = self._make_context()
         streams = await asyncio.open_connection(address, server.port, ssl=context, server_hostname=server.name)
         if server.kind == "llq-tls":
-            return LlqSession(Connection(streams), self._key, self._told, synced)
+            return LlqSession(Connection(streams), self._key, self._told, synced, self._refusals_changed)
         if self._key is not None:
             try:
                 await async_introduce(streams, server.name, self._key, str(server))
             except BaseException:
                 streams[1].close()
                 raise
-        return Session(streams, self._told, synced)
+        return Session(streams, self._told, synced, self._refusals_changed)
 
     def _told(self, changes: Sequence[Change]) -> None:
-        different = self._view.apply(changes, self._wanted)
+        different = self._view.apply(changes)
         if different:
             self._on_changes(different)
+
+    def _refusals_changed(self) -> None:
+        self._tell_refused()
+        if self._session is not None and self._refused and self._asking_again is None:
+            again_s = AGAIN_S if self._session.again_s is None else max(self._session.again_s, FIRST_RETRY_S)
+            self._asking_again = asyncio.get_running_loop().call_later(again_s, self._ask_again, self._session)
+
+    def _ask_again(self, session: Session | LlqSession) -> None:
+        """Ask for what was refused (RFC 8765 section 6.2.2): somebody else's may have ended, or the zone be there."""
+        self._asking_again = None
+        session.subscribe([question for question in self._wanted if question in session.refusals])
+
+    def _tell_refused(self) -> None:
+        refused = frozenset(self._session.refusals) if self._session is not None else frozenset()
+        if refused != self._refused:
+            self._refused = refused
+            self._on_refused(refused)
 
     def _synced(self, server: Server) -> None:
         gone = self._view.settle()

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from typing import TYPE_CHECKING
 
 from . import dso, push
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from .push import Change, Question
-
-_LOGGER = logging.getLogger(__name__)
 
 ANSWER_WITHIN_S = 30.0  # RFC 8490 section 5.1.1
 # What is asked for: a home router may forget a silent connection after a few minutes.
@@ -30,18 +27,25 @@ class Session:
         streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         on_changes: Callable[[Sequence[Change]], None],
         on_synced: Callable[[], None],
+        on_refused: Callable[[], None],
     ) -> None:
+        """Remember all; `on_refused` is told of each refusal, and when what was refused is granted after all."""
         self.synced = False
         self.stay_away_s: float | None = None
         self.refusals: dict[Question, str] = {}
+        self.refused = False  # whether it has ended since nothing at all was granted
+        self.again_s: float | None = None  # how long to wait before what was refused is asked again
         self._reader, self._writer = streams
         self._on_changes = on_changes
         self._on_synced = on_synced
+        self._on_refused = on_refused
         self._loop = asyncio.get_running_loop()
-        self._next_id = 1
+        self._last_id = 0
+        self._unanswered: set[int] = set()
         self._keepalives: set[int] = set()  # asked, not answered
         self._barrier = 0  # the Keepalive whose answer says that all first answers are here
         self._active: dict[int, Question] = {}
+        self._ended: set[int] = set()  # subscriptions that are no more; what their end crossed may speak of them
         self._interval_s = dso.DEFAULT_TIMEOUT_MS / 1000
         self._last = self._loop.time()
 
@@ -62,6 +66,7 @@ class Session:
             while not self._writer.is_closing():
                 await self._async_take()
                 if self.refusals and not self._active:
+                    self.refused, self.stay_away_s = True, self.again_s
                     return
         except (dso.DsoError, OSError, EOFError):
             if not self._writer.is_closing():
@@ -85,9 +90,11 @@ class Session:
 
     def unsubscribe(self, question: Question) -> None:
         """End one subscription."""
+        self.refusals.pop(question, None)
         number = next((number for number, each in self._active.items() if each == question), None)
         if number is not None:
             del self._active[number]
+            self._ended.add(number)
             self._send(dso.encode([push.unsubscribe(number)], block=dso.CLIENT_BLOCK))
 
     def close(self) -> None:
@@ -101,9 +108,13 @@ class Session:
         return number
 
     def _number(self) -> int:
-        while self._next_id in self._active or self._next_id in self._keepalives or not self._next_id:
-            self._next_id = (self._next_id + 1) & 0xFFFF
-        return self._next_id
+        """Return the ID for a request, which nothing that is going on has."""
+        self._last_id = self._last_id % 0xFFFF + 1
+        while self._last_id in self._active or self._last_id in self._unanswered:
+            self._last_id = self._last_id % 0xFFFF + 1
+        self._ended.discard(self._last_id)
+        self._unanswered.add(self._last_id)
+        return self._last_id
 
     def _send(self, wire: bytes) -> None:
         if not self._writer.is_closing():
@@ -117,15 +128,23 @@ class Session:
             try:
                 async with asyncio.timeout_at(self._last + waits_s):
                     size = int.from_bytes(await self._reader.readexactly(2), "big")
-                    wire = await self._reader.readexactly(size)
             except TimeoutError:
                 if self._keepalives:
                     raise ConnectionError(None, "no answer") from None
                 self._keepalive()
             else:
+                wire = await self._async_rest(size)
                 self._last = self._loop.time()
                 self._handle(dso.parse(wire))
                 return
+
+    async def _async_rest(self, size: int) -> bytes:
+        """Return a message whose length is here; a time of its own, since who gives up in between knows no next one."""
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                return await self._reader.readexactly(size)
+        except TimeoutError:
+            raise ConnectionError(None, "a message did not end") from None
 
     def _handle(self, message: dso.Message) -> None:
         if message.response:
@@ -143,6 +162,10 @@ class Session:
             raise dso.FatalError(f"an unknown message of type {message.primary.type}")
 
     def _responded(self, message: dso.Message) -> None:
+        if message.id in self._unanswered:
+            self._unanswered.discard(message.id)
+        elif not message.rcode or (message.id not in self._active and message.id not in self._ended):
+            raise dso.FatalError("a response to nothing that was asked")  # RFC 8490 section 5.5.2
         if message.id in self._keepalives:
             self._keepalives.discard(message.id)
             if message.rcode:
@@ -156,9 +179,10 @@ class Session:
             question = self._active.pop(message.id)
             self.refusals[question] = rcode_name(message.rcode)
             delay_ms = dso.parse_retry_delay(message)
-            self.stay_away_s = None if delay_ms is None else delay_ms / 1000
-        elif message.id not in self._active and message.rcode == dso.Rcode.NOERROR:
-            _LOGGER.debug("a response to %d, whose subscription has ended meanwhile", message.id)
+            self.again_s = None if delay_ms is None else delay_ms / 1000
+            self._on_refused()
+        elif message.id in self._active and self.refusals.pop(self._active[message.id], None) is not None:
+            self._on_refused()
 
 
 def _seconds(timeouts: dso.Keepalive) -> float:

@@ -109,7 +109,13 @@ def line(process: subprocess.Popen[str]) -> dict[str, object]:
 def measure(protocol: str, count: int) -> Measured:
     """Measure one protocol with so many subscribers."""
     measured = Measured()
-    limits = Limits(sessions=12_000, sessions_per_address=12_000, llqs_per_client=12_000)
+    limits = Limits(
+        sessions=12_000,
+        sessions_per_address=12_000,
+        llqs_per_client=12_000,
+        llq_burst=1_000_000,  # all subscribers have one address
+        llq_verified_per_s=1_000_000,
+    )
     with notifying(limits=limits, prefix=("taskset", "-c", SERVER_CORE)) as notifier:
         before_kb, begun = notifier.resident_kb, time.monotonic()
         with subscribed(notifier, protocol, count) as process:

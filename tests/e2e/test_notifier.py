@@ -16,10 +16,15 @@ KEYS = "/run/btmm-notifier-keys/keys.conf"
 WITHIN_S = 1.0
 
 
+def told(fleet: Fleet) -> dict[str, Any]:
+    """Return the notifier's status."""
+    status: dict[str, Any] = json.loads(fleet.on("zone", "cat", "/run/btmm-notifier/status.json"))
+    return status
+
+
 def zone(fleet: Fleet) -> dict[str, Any]:
     """Return how the notifier says that the zone stands."""
-    status = json.loads(fleet.on("zone", "cat", "/run/btmm-notifier/status.json"))
-    found: dict[str, Any] = status["zones"][proof.ZONE]
+    found: dict[str, Any] = told(fleet)["zones"][proof.ZONE]
     return found
 
 
@@ -65,6 +70,7 @@ def test_it_holds_the_hosts_keys_and_not_the_owners(fleet: Fleet) -> None:
 
 # The status tells of the way as soon as anything is followed: the list of revoked certificates is, before any peer.
 SUBSCRIBED_S = 5.0
+COUNTED_S = 20.0  # the notifier tells every ten seconds how many there are
 
 
 def follow(fleet: Fleet, host: str) -> str:
@@ -75,16 +81,18 @@ def follow(fleet: Fleet, host: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("off", "method"),
+    ("off", "method", "server"),
     [
-        (["push"], "llq"),
-        (["push", "llq_tls"], "llq"),
-        (["push", "llq_tls", "llq"], "polling"),
-        ([], "push"),  # last, since it leaves everything as it was
+        (["push"], "llq", "llq_tls"),
+        (["push", "llq_tls"], "llq", "llq"),
+        (["push", "llq_tls", "llq"], "polling", None),
+        ([], "push", "push"),  # last, since it leaves everything as it was
     ],
     ids=["LLQ by TLS", "LLQ by UDP", "polling", "Push"],
 )
-def test_a_watcher_follows_by_the_best_way_that_there_is(fleet: Fleet, off: list[str], method: str) -> None:
+def test_a_watcher_follows_by_the_best_way_that_there_is(
+    fleet: Fleet, off: list[str], method: str, server: str | None
+) -> None:
     run = fleet.playbook("site.yml", variables={f"notifier_{kind}_port": 0 for kind in off})
     assert run.code == 0, run.output
     proof.drop_tunnels(fleet, "imac", "macbook")
@@ -95,6 +103,9 @@ def test_a_watcher_follows_by_the_best_way_that_there_is(fleet: Fleet, off: list
     # The tunnel is what there is to follow for. The one who called stays, and the other one moves.
     fleet.on("macbook", "ping", "-c", "1", f"imac.{proof.ZONE}")
     seconds_until(lambda: follow(fleet, "macbook") == method, 30, f"macbook follows by {method}")
+    if server is not None:
+        # By TLS or by UDP, a watcher calls it LLQ.
+        seconds_until(lambda: told(fleet)[server]["subscriptions"], COUNTED_S, f"{server} has subscribers")
     time.sleep(SUBSCRIBED_S)
     moved = time.time()
     try:

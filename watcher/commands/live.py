@@ -24,6 +24,7 @@ from .shared import host, safe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from collections.abc import Set as AbstractSet
 
     from ansible_collections.btmm.fleet.plugins.module_utils.push import Change
     from ansible_collections.btmm.fleet.plugins.module_utils.push_client import Server
@@ -131,8 +132,17 @@ async def _follow(loaded: config.Config, kind: str | None, *, as_json: bool) -> 
         if server is None:
             print(f"{host()}: {error}", file=sys.stderr, flush=True)
 
+    refused = False
+
+    def on_refused(questions: AbstractSet[Question]) -> None:
+        nonlocal refused
+        if questions and not refused:
+            why = "the server follows no more for this host: end other views of the zone, or raise the server's limits"
+            print(f"{host()}: not all changes are shown, since {why}", file=sys.stderr, flush=True)
+        refused = bool(questions)
+
     sidebar = Sidebar(loaded.zone, kind, show)
-    client = make_client(loaded, ZoneClient(loaded), on_changes, on_state)
+    client = make_client(loaded, ZoneClient(loaded), on_changes, on_state, on_refused)
     client.follow(sidebar.questions())
     await client.async_run()
 

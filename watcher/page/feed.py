@@ -20,8 +20,9 @@ from .survey import Held, survey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
-    from ansible_collections.btmm.fleet.plugins.module_utils.push import Change
+    from ansible_collections.btmm.fleet.plugins.module_utils.push import Change, Question
     from ansible_collections.btmm.fleet.plugins.module_utils.push_client import PushError, Server
 
     from watcher.config import Config
@@ -53,8 +54,11 @@ class Feed:
         self._hosts: list[Surveyed] | None = None
         self._fault: str | None = None
         self._held = Held(parse_zone(zone))
-        self._client = make_client(config, ZoneClient(config), self._changed, self._state) if config else None
+        self._client = (
+            make_client(config, ZoneClient(config), self._changed, self._state, self._refuse) if config else None
+        )
         self._server: Server | None = None
+        self._refused = False  # whether the server leaves out any of what is followed
         self._method = "polling"
         self._took_s = 0.0
         self._gathering: asyncio.TimerHandle | None = None
@@ -121,6 +125,13 @@ class Feed:
         else:
             self._settle()
 
+    def _refuse(self, questions: AbstractSet[Question]) -> None:
+        self._refused = bool(questions)
+        if self._refused:
+            self._method = "polling"  # a page of which a part stands still would be wrong
+        elif self._server is not None:
+            self._settle()
+
     def _settle(self) -> None:
         """Show what is followed once nothing new has come for a moment: half a fleet would read as hosts that left."""
         if self._settling is not None:
@@ -129,7 +140,7 @@ class Feed:
         self._settling = asyncio.get_running_loop().call_later(wait, self._live)
 
     def _live(self) -> None:
-        if self._server is not None:
+        if self._server is not None and not self._refused:
             self._method, self._fault = self._server.method, None
             self._survey()
 

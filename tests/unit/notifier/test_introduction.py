@@ -96,11 +96,14 @@ def test_a_key_opens_the_zone(notifier: Notifier) -> None:
 
 
 def test_without_key_and_certificate_nothing_is_told(notifier: Notifier) -> None:
-    with Client(notifier, None) as client:
+    with Client(notifier, None) as client, Client(notifier, None) as host:
         answer = client.begin().ask(push.subscribe(Question(SSH, PTR)))
         assert (answer.rcode, dso.parse_retry_delay(answer)) == (Rcode.NOTAUTH, 300_000)
         client.tell(push.reconfirm(SSH, dns.rdata.from_text("IN", "PTR", "a._ssh._tcp.bob.members.example.")))
+        host.query(wire_of(signed(key_of())))
+        host.begin().subscribe(SSH, TXT)
         update(notifier, "add _ssh._tcp 60 TXT secret")
+        assert host.pushed() == ['_ssh._tcp 16 60 "secret"']
         assert client.silent()
 
 

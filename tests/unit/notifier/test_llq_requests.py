@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from notifier.access import Client
 from notifier.config import Limits
 from notifier.llq_events import Events
+from notifier.llq_rates import Rates
 from notifier.llq_requests import Requests
 from notifier.llq_table import Table
 from notifier.mirror import Mirror
@@ -64,7 +65,7 @@ def test_noise_and_damaged_requests(
     place: Place, noise: bytes, options: list[Llq], questions: list[Question], signed: bool, at: int, put: bytes
 ) -> None:
     table = Table(Limits())
-    requests = Requests(Mirror(), place.access, table, Events(table), (900, 7200))
+    requests = Requests(Mirror(), place.access, table, Events(table), (900, 7200), Rates(table, Limits()))
     good, _ = llq.encode(1, questions, options)
     if signed:
         good, _ = tsig.sign(good, KEY)

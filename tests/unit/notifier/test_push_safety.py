@@ -39,10 +39,10 @@ def served(notifier: Notifier) -> Iterator[None]:
     with Client(notifier, notifier.host("macbook")) as client:
         client.begin().subscribe(dns.name.from_text("good", ZONE), TXT)
         yield
-        begun = time.monotonic()
         update(notifier, f"add good 60 TXT t{time.monotonic_ns()}")
+        begun = time.monotonic()  # how long BIND takes is not the notifier's
         assert client.pushed()
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 4
 
 
 def test_half_open_handshakes_give_way_and_take_little(notifier: Notifier) -> None:
@@ -64,7 +64,9 @@ def test_ten_thousand_sessions_of_one_host_are_not_taken(notifier: Notifier) -> 
     command = [
         sys.executable,
         "-c",
-        _FLOOD.format(count=MANY, port=notifier.ports.push, name=SERVER_NAME, c=imac),
+        _FLOOD.format(
+            count=MANY, port=notifier.ports.push, name=SERVER_NAME, c=imac, most=Limits().sessions_per_address
+        ),
     ]
     with served(notifier), subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as flood:
         alive = int(flood.communicate(timeout=240)[0])
@@ -73,7 +75,7 @@ def test_ten_thousand_sessions_of_one_host_are_not_taken(notifier: Notifier) -> 
 
 
 _FLOOD = """
-import resource, socket, ssl
+import resource, socket, ssl, time
 resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
 context = ssl.create_default_context(cafile="{c.ca}")
 context.load_cert_chain("{c.certificate}", "{c.key}")
@@ -84,16 +86,19 @@ for _ in range({count}):
         held.append(context.wrap_socket(plain, server_hostname="{name}"))
     except OSError:
         plain.close()
-alive = 0
-for sock in held:
-    sock.settimeout(0.3 if not alive else 0.001)
+def alive(sock):
+    sock.settimeout(0.001)
     try:
         sock.recv(1)
     except TimeoutError:
-        alive += 1
+        return True
     except OSError:
         pass
-print(alive)
+    return False
+end = time.monotonic() + 30
+while len(held) > {most} and time.monotonic() < end:
+    held = [sock for sock in held if alive(sock)]
+print(len(held))
 """
 
 
@@ -169,6 +174,22 @@ def test_subscriptions_of_a_session_have_a_limit() -> None:
         assert (answer.rcode, dso.parse_retry_delay(answer)) == (Rcode.REFUSED, 300_000)
 
 
+def test_subscriptions_of_a_client_have_a_limit_in_all_its_sessions() -> None:
+    limits = Limits(subscriptions_per_client=3)
+    with notifying(("imac", "macbook"), limits) as notifier, contextlib.ExitStack() as stack:
+        first, second, other = (
+            stack.enter_context(Client(notifier, notifier.host(label))).begin() for label in ("imac", "imac", "macbook")
+        )
+        names = [dns.name.from_text(f"n{number}", ZONE) for number in range(4)]
+        granted = [client.subscribe(name, TXT) for client, name in zip((first, first, second), names, strict=False)]
+        answer = second.ask(push.subscribe(Question(names[3], TXT)))
+        assert (answer.rcode, dso.parse_retry_delay(answer)) == (Rcode.SERVFAIL, 60_000)
+        other.subscribe(names[3], TXT)
+        first.tell(push.unsubscribe(granted[0]))
+        assert first.ask(dso.keepalive(Keepalive(0, 60_000))).rcode == Rcode.NOERROR  # so it has arrived
+        second.subscribe(names[3], TXT)
+
+
 def test_who_comes_when_there_are_too_many_is_asked_to_come_later() -> None:
     with notifying(limits=Limits(sessions=2)) as notifier, contextlib.ExitStack() as stack:
         imac: Certificate = notifier.host()
@@ -187,11 +208,12 @@ def test_who_comes_when_there_are_too_many_is_asked_to_come_later() -> None:
 
 def test_a_client_without_keepalives_or_use_is_cut_off() -> None:
     """The least inactivity is none: five seconds later the session ends (RFC 8490 section 6.4.1)."""
-    with notifying() as notifier, Client(notifier, notifier.host()) as idle, Client(notifier, notifier.host()) as used:
-        idle.ask(dso.keepalive(Keepalive(0, 30_000)))
+    with notifying() as notifier, Client(notifier, notifier.host()) as used:
         used.ask(dso.keepalive(Keepalive(0, 30_000)))
         used.subscribe(SSH, PTR)
         begun = time.monotonic()
-        assert idle.read(10) is None
-        assert 4.5 < time.monotonic() - begun < 8
+        with Client(notifier, notifier.host()) as idle:
+            idle.ask(dso.keepalive(Keepalive(0, 30_000)))
+            assert idle.read(20) is None
+            assert 5 <= time.monotonic() - begun < 20
         assert used.silent()  # a subscription is use

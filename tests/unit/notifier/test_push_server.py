@@ -22,6 +22,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.dso import Keepalive, R
 from ansible_collections.btmm.fleet.plugins.module_utils.push import ANY, REMOVE, REMOVE_ALL, Question
 
 from notifier.config import Limits
+from notifier.push_session import CLOSE_WITHIN_S
 from tests.certificates import Certificate, Owner
 from tests.named import ADDRESS
 from tests.notifier import SERVER_NAME, ZONE, Notifier, notifying, wait_for
@@ -422,6 +423,7 @@ def test_all_are_asked_to_come_back_when_the_server_stops() -> None:
         clients = [stack.enter_context(Client(own, certificate)).begin() for _ in range(5)]
         for client in clients:
             client.subscribe(SSH, PTR)
+        begun = time.monotonic()
         own.process.send_signal(signal.SIGTERM)
         delays = []
         for client in clients:
@@ -431,6 +433,5 @@ def test_all_are_asked_to_come_back_when_the_server_stops() -> None:
             delays.append(dso.parse_retry_delay(message))
             client.sock.close()
         assert len(set(delays)) > 1  # not all at once
-        begun = time.monotonic()
-        own.process.wait(5)
-        assert time.monotonic() - begun < 3  # since all have gone
+        own.process.wait(30)
+        assert time.monotonic() - begun < CLOSE_WITHIN_S  # since all have gone

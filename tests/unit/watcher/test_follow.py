@@ -129,3 +129,16 @@ async def test_a_zone_that_is_away_is_no_move(config: Config) -> None:
     await asyncio.sleep(0.05)
     assert not moved
     await following.async_stop()
+
+
+async def test_who_watches_again_while_it_ends_is_not_forgotten() -> None:
+    zone = Zone()
+    follower = PollingFollower(zone, lambda _name, _rdtype: None, every_s=0.01)
+    sets = frozenset({(TARGET, dns.rdatatype.A)})
+    await follower.async_follow(sets)
+    await asyncio.sleep(0.02)
+    await asyncio.gather(follower.async_follow(frozenset()), follower.async_follow(sets))
+    before = zone.asked
+    await asyncio.sleep(0.1)
+    assert zone.asked > before
+    await follower.async_stop()

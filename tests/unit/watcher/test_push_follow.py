@@ -14,11 +14,12 @@ from pathlib import Path
 
 import dns.name
 import pytest
-from ansible_collections.btmm.fleet.plugins.module_utils import names, push_client
+from ansible_collections.btmm.fleet.plugins.module_utils import dso, names, push_client
 from ansible_collections.btmm.fleet.plugins.module_utils.push import Change
 from ansible_collections.btmm.fleet.plugins.module_utils.push_client import PushError, Server
 from dns.rdatatype import RdataType
 
+from notifier.config import Limits
 from tests.named import ADDRESS, SECRET
 from tests.notifier import SERVER_NAME, ZONE, Notifier, notifying
 from tests.unit.notifier.test_push_server import update
@@ -31,7 +32,7 @@ from watcher.push_follow import PushFollower, async_find_servers, make_client
 from watcher.zone_client import ZoneClient
 
 PATIENCE_S = 10.0
-A, SRV = RdataType.A, RdataType.SRV
+A, SRV, TXT = RdataType.A, RdataType.SRV, RdataType.TXT
 MINI = dns.name.from_text("mini", ZONE)
 
 
@@ -91,6 +92,11 @@ async def following(config: Config) -> AsyncIterator[tuple[PushFollower, Heard]]
         client.drop()
 
 
+def polling_of(follower: PushFollower) -> PollingFollower:
+    assert isinstance(follower._otherwise, PollingFollower)
+    return follower._otherwise
+
+
 async def test_servers_are_found_in_the_zone(tmp_path: Path) -> None:
     with notifying() as notifier:
         config = config_for(notifier, tmp_path)
@@ -123,7 +129,9 @@ async def test_changes_are_heard_by_push_and_the_first_answer_is_none(tmp_path: 
         async with following(config_for(notifier, tmp_path)) as (follower, heard):
             await follower.async_follow(frozenset({(MINI, A)}))
             await async_until(lambda: heard.methods == ["push"], "a session")
-            assert (follower.method, heard.changed) == ("push", [])
+            # It may have changed since it was polled last. What Push tells at first is no change.
+            assert (follower.method, heard.changed) == ("push", [("mini", "A")])
+            heard.changed.clear()
             update(notifier, "delete mini A", "add mini 60 A 192.0.2.2")
             await async_until(lambda: heard.changed == [("mini", "A")], "the move")
             await follower.async_follow(frozenset({(MINI, A), (MINI, SRV)}))
@@ -138,7 +146,7 @@ async def test_polling_goes_on_where_nobody_pushes(tmp_path: Path, monkeypatch: 
         update(notifier, "add mini 60 A 192.0.2.1")
         async with following(config_for(notifier, tmp_path)) as (follower, heard):
             await follower.async_follow(frozenset({(MINI, A)}))
-            await asyncio.sleep(0.5)
+            await async_until(lambda: bool(polling_of(follower)._held), "polled once")
             assert (follower.method, heard.methods) == ("polling", [])
             update(notifier, "add mini 60 A 192.0.2.2")
             await async_until(lambda: heard.changed == [("mini", "A")], "polled")
@@ -164,7 +172,7 @@ async def test_llq_is_used_where_nobody_pushes(tmp_path: Path, kind: str, monkey
         async with following(config_for(notifier, tmp_path)) as (follower, heard):
             await follower.async_follow(frozenset({(MINI, A)}))
             await async_until(lambda: heard.methods == ["llq"], "a session")
-            assert heard.changed == []
+            heard.changed.clear()
             update(notifier, "delete mini A", "add mini 60 A 192.0.2.2")
             await async_until(lambda: ("mini", "A") in heard.changed, "the move")
             # What is better is looked for again, and taken when it is back.
@@ -174,6 +182,54 @@ async def test_llq_is_used_where_nobody_pushes(tmp_path: Path, kind: str, monkey
                 f"add _dns-push-tls._tcp 60 SRV 0 0 {notifier.ports.push} zone",
             )
             await async_until(lambda: heard.methods[-1] == "push", "Push")
+
+
+@pytest.mark.parametrize("kind", ["push", "llq"])
+async def test_what_a_server_refuses_is_polled_and_asked_again(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(push_client, "AGAIN_S", 1.0)
+    # What the server says counts, but nobody waits for minutes here.
+    monkeypatch.setattr(dso, "parse_retry_delay", lambda _message: None)
+    hosts = [dns.name.from_text(f"h{number}", ZONE) for number in range(3)]
+    crl = names.crl_name(ZONE)
+    with notifying(hosts=("imac",), limits=Limits(subscriptions_per_session=2, llqs_per_client=2)) as notifier:
+        if kind == "push":
+            announce(notifier)
+        else:
+            update(notifier, f"add _dns-llq._udp 60 SRV 0 0 {notifier.ports.llq} zone", "add zone 60 A 127.0.0.1")
+        async with following(config_for(notifier, tmp_path)) as (follower, heard):
+            sets = frozenset({(crl, TXT), *((host, TXT) for host in hosts)})
+            await follower.async_follow(sets)
+            await async_until(lambda: heard.methods == [kind], "a session")
+            left = follower._left()
+            assert len(left) == 2
+            assert (crl, TXT) not in left
+            await async_until(lambda: len(polling_of(follower)._held) == 2, "the others are polled")
+            heard.changed.clear()
+            for number, name in enumerate((crl, *hosts)):
+                update(notifier, f"add {name} 60 TXT {number}")
+            await async_until(lambda: len(set(heard.changed)) == 4, "all are heard")
+            # One that was granted is followed no more: there is room for another.
+            granted = next(each for each in sets - left if each[0] != crl)
+            await follower.async_follow(sets - {granted})
+            if kind == "push":
+                await async_until(lambda: len(follower._left()) == 1, "what was refused is asked again")
+
+
+async def test_a_change_between_the_last_poll_and_the_first_answer_is_told(tmp_path: Path) -> None:
+    with notifying() as notifier:
+        update(notifier, "add mini 60 A 192.0.2.1")
+        async with following(config_for(notifier, tmp_path)) as (follower, heard):
+            await follower.async_follow(frozenset({(MINI, A)}))
+            polling = polling_of(follower)
+            await async_until(lambda: bool(polling._held), "polled")
+            await polling.async_stop()
+            update(notifier, "delete mini A", "add mini 60 A 192.0.2.2")
+            announce(notifier)
+            follower.reconnect()
+            await async_until(lambda: heard.methods == ["push"], "a session")
+            assert heard.changed == [("mini", "A")]
 
 
 async def test_a_sidebar_shows_what_comes_and_goes(tmp_path: Path) -> None:
@@ -190,7 +246,7 @@ async def test_a_sidebar_shows_what_comes_and_goes(tmp_path: Path) -> None:
             sidebar.take(changes)
             client.follow(sidebar.questions())
 
-        client = make_client(config, zone_client, take, lambda _server, _error: None)
+        client = make_client(config, zone_client, take, lambda _server, _error: None, lambda _questions: None)
         client.follow(sidebar.questions())
         running = asyncio.create_task(client.async_run())
         instance = names.instance_name("Bob's Mini", "_ssh._tcp", ZONE).relativize(ZONE)

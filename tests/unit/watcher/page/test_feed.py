@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.btmm.fleet.plugins.module_utils import names
+from ansible_collections.btmm.fleet.plugins.module_utils.push import Question
+from ansible_collections.btmm.fleet.plugins.module_utils.push_client import Server
 
 from tests.notifier import ZONE, notifying
 from tests.unit.notifier.test_push_server import update
@@ -90,6 +92,23 @@ async def test_hosts_come_and_go_by_push_and_tunnels_by_the_daemon(
             await async_until(lambda: shown()["follow"] == "polling" and bool(shown()["fault"]), "the loss")
             assert "can't be browsed" in shown()["fault"]
             assert states(shown()) == {"Bob's Mini": "unreachable", "imac": "here"}
+
+
+async def test_the_page_polls_while_the_server_leaves_anything_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: Callable[..., None]
+) -> None:
+    monkeypatch.setattr(feed_module, "_SETTLE_S", 0.05)
+    with notifying() as notifier:
+        feed = Feed(NAME, Board(), config_for(notifier, tmp_path))
+    server = Server("zone.bob.members.example", ("127.0.0.1",), 8853)
+    feed._refuse({Question(ZONE, 16)})
+    feed._state(server, None)
+    await asyncio.sleep(0.2)
+    assert feed._method == "polling"
+    feed._refuse(frozenset())
+    await async_until(lambda: feed._method == "push", "all is followed")
+    feed._refuse({Question(ZONE, 16)})
+    assert feed._method == "polling"
 
 
 async def test_without_a_daemon_the_page_says_so(status: Callable[..., None]) -> None:

@@ -10,7 +10,7 @@ import sys
 
 PROGRAM = """
 import asyncio
-from watcher import background
+from ansible_collections.btmm.fleet.plugins.module_utils import background
 
 async def loop():
     await asyncio.sleep(0.01)

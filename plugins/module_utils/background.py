@@ -25,7 +25,7 @@ def _judge(task: asyncio.Task[None]) -> None:
     if task.cancelled() or (error := task.exception()) is None:
         return
     _LOGGER.critical("an error that nobody foresaw, please report it; the daemon begins anew", exc_info=error)
-    # As by a crash, and not as by an order to stop, at which the host would leave the zone: systemd starts the daemon
-    # again, and tunnels are charon's. Without this one loop it would look alive, and the host be out of date for ever.
+    # As by a crash, and not as by an order to stop, at which a watcher's host would leave the zone: systemd starts the
+    # daemon again, and tunnels are charon's. Without this one loop it would look alive, and be out of date for ever.
     logging.shutdown()
     os._exit(os.EX_SOFTWARE)
