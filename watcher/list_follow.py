@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 
+SPACED_S = 2.0  # between two lists that are handed on: what takes one up should be done when the next comes
 AGAIN_S = (2.0, 600.0)  # first and longest wait between attempts to ask
 _MAX_OCTETS = 60_000  # what a message of DNS carries
 
@@ -68,6 +69,8 @@ class ListFollow:
                 self._again = True
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, AGAIN_S[1])
+            else:
+                await asyncio.sleep(SPACED_S)
 
     async def _async_ask(self) -> list[bytes]:
         records = await async_lookup(self._asker, *self.set)
@@ -75,8 +78,11 @@ class ListFollow:
         return sorted(bytes(each.certificate) for each in records if each.certificate_type == cert_record.PKIX)
 
     def _keep(self, lists: list[bytes]) -> None:
-        if not lists or sum(map(len, lists)) > _MAX_OCTETS:
+        if not lists:
             return  # a zone that has none takes none away
+        if (size := sum(map(len, lists))) > _MAX_OCTETS:
+            _LOGGER.warning("the list of revoked certificates in the zone has %d octets, so it is not taken", size)
+            return
         content = "".join(pem.encode(pem.LIST, der) for der in lists).encode()
         with contextlib.suppress(FileNotFoundError):
             if self._path.read_bytes() == content:

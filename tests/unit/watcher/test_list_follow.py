@@ -49,7 +49,8 @@ class Zone:
 
 
 @pytest.fixture
-def zone(tmp_path: Path) -> Zone:
+def zone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Zone:
+    monkeypatch.setattr(list_follow, "SPACED_S", 0.01)
     return Zone(Owner(tmp_path))
 
 
@@ -130,4 +131,36 @@ async def test_it_is_watched_without_any_tunnel(config: Config, zone: Zone, tmp_
     zone.owner.revoke(zone.owner.host())
     await async_written(path, zone.owner.crl.read_text())
     await following.async_stop()
+    follow.stop()
+
+
+async def test_many_changes_at_once_are_few_lists(
+    config: Config, zone: Zone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first at once, the last in any case."""
+    path = tmp_path / "received.pem"
+    monkeypatch.setattr(list_follow, "SPACED_S", 0.2)
+    follow = ListFollow(config, zone, path)
+    follow.look()
+    await async_written(path, zone.owner.crl.read_text())
+    holder = zone.owner.host()
+    for _ in range(10):
+        zone.owner.revoke(holder)
+        follow.look()
+        await asyncio.sleep(0.005)
+    assert zone.asked == 1
+    await async_written(path, zone.owner.crl.read_text())
+    assert zone.asked == 2
+    follow.stop()
+
+
+async def test_a_list_that_is_too_long_is_told(
+    config: Config, zone: Zone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(list_follow, "_MAX_OCTETS", 100)
+    path = tmp_path / "received.pem"
+    follow = ListFollow(config, zone, path)
+    follow.look()
+    await async_until(lambda: "octets, so it is not taken" in caplog.text)
+    assert not path.exists()
     follow.stop()
