@@ -7,6 +7,8 @@ import base64
 import contextlib
 import stat
 import subprocess
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from unittest import mock
 
@@ -14,6 +16,7 @@ import pytest
 from ansible_collections.btmm.fleet.plugins.module_utils import bundle, x509
 from ansible_collections.btmm.fleet.plugins.module_utils.owner import OwnerError, OwnerStore
 from ansible_collections.btmm.fleet.plugins.module_utils.owner_revocations import of_enrolment
+from ansible_collections.btmm.fleet.plugins.module_utils.registry import Registry
 from cryptography import x509 as cx509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -118,6 +121,50 @@ def test_who_was_revoked_is_revoked_under_both(owner: Owner) -> None:
     assert len(bundle.split(owner.store().revocations.pem())) == 2
 
 
+def test_what_counts_no_more_holds_nobody_up(owner: Owner) -> None:
+    """A KDC that was revoked by its serial number, a host that was away until its certificate ended."""
+    owner.begin()
+    kdc = owner.store().enrolment("imac", "kdc")
+    assert kdc is not None
+    owner.store().revocations.add(of_enrolment(kdc, "superseded"))
+    assert owner.store().authorities.lacking() == ["imac", "mini"]
+    owner.sign("imac")
+    assert not owner.store().authorities.issue()
+    mini = owner.store().enrolment("mini")
+    assert mini is not None
+    ended = replace(mini, not_after=datetime.now(UTC).isoformat())
+    Registry(owner.store().directory / "hosts").put(ended)
+    assert owner.store().authorities.lacking() == []
+    assert owner.store().authorities.issue()
+    assert owner.store().authorities.outdated() == ["imac"]
+    owner.sign("imac")
+    assert owner.store().authorities.retire()
+
+
+def test_who_was_revoked_on_the_way_stays_so(owner: Owner) -> None:
+    """Under both CAs while there are two, under the one that is left at last."""
+    revoked = []
+    steps = (owner.begin, lambda: owner.store().authorities.issue(force=True), lambda: True)
+    for step, label in zip(steps, ("macbook", "mini", "imac"), strict=True):
+        assert step()
+        revoked.append(owner.sign(label))
+        record = owner.store().enrolment(label)
+        assert record is not None
+        owner.store().revocations.add(of_enrolment(record, "key_compromise"))
+        for certificate in revoked:
+            assert "certificate revoked" in owner.verify(certificate)
+    numbers = {int(cx509.load_pem_x509_certificate(each.encode()).serial_number) for each in revoked}
+
+    def listed() -> list[set[int]]:
+        lists = bundle.split(owner.store().revocations.pem())
+        return [{entry.serial_number for entry in cx509.load_pem_x509_crl(each.encode())} for each in lists]
+
+    former, following = listed()
+    assert numbers <= former == following
+    assert owner.store().authorities.retire(force=True)
+    assert listed() == [following]
+
+
 def test_the_former_one_is_kept_while_it_is_used(owner: Owner) -> None:
     assert not owner.store().authorities.retire()
     owner.begin()
@@ -126,7 +173,7 @@ def test_the_former_one_is_kept_while_it_is_used(owner: Owner) -> None:
     owner.store().authorities.issue(force=True)
     imac = owner.sign("imac")
     owner.sign("imac", realm=REALM)
-    with pytest.raises(OwnerError, match=r"in use by mini; run rollover\.yml for these"):
+    with pytest.raises(OwnerError, match=r"in use by mini; run rollover\.yml for these hosts, login"):
         owner.store().authorities.retire()
     mini = owner.sign("mini")
     owner.store().revocations.pem()
