@@ -244,6 +244,17 @@ def test_a_backup_has_both(owner: Owner, tmp_path: Path) -> None:
     assert other.revocations.pem() == owner.store().revocations.pem()
 
 
+def test_a_backup_from_before_is_the_same_owners(owner: Owner) -> None:
+    """What came since then stays: the CA, too."""
+    files = owner.store().export()
+    owner.begin()
+    owner.store().authorities.issue(force=True)
+    owner.store().authorities.retire(force=True)
+    after = owner.store().ca
+    assert not owner.store().restore(files)
+    assert owner.store().ca == after
+
+
 def test_a_damaged_stage_is_told(owner: Owner) -> None:
     owner.begin()
     for text in ("junk", "[]", '{"name": "halfway", "holders": []}'):
