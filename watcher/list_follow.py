@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Follows the owner's list of revoked certificates in the zone, and hands it to who may install it.
 
+Followed is the digest beside it: a PUSH has room for 16,384 octets (RFC 8765 section 6.3.1), an event of LLQ by UDP for
+far less, and what is too long is told to nobody. The list itself is asked for over a connection.
+
 What the zone says is not believed here: `revoked.py`, which systemd starts when the file changes, looks at the owner's
 signature and the list's number. So a server of the zone can withhold a list, but neither make one nor bring back an old
 one.
@@ -44,7 +47,8 @@ class ListFollow:
         self._path = path
         self._asking: asyncio.Task[None] | None = None
         self._again = False
-        self.set: RRsetName = (names.crl_name(config.zone), RdataType.CERT)
+        self._name = names.crl_name(config.zone)
+        self.set: RRsetName = (self._name, RdataType.TXT)
 
     def look(self) -> None:
         """Ask for the list as it is now, for as long as it takes."""
@@ -73,7 +77,7 @@ class ListFollow:
                 await asyncio.sleep(SPACED_S)
 
     async def _async_ask(self) -> list[bytes]:
-        records = await async_lookup(self._asker, *self.set)
+        records = await async_lookup(self._asker, self._name, RdataType.CERT)
         # Two while the owner's CA is changed; a record set has no order.
         return sorted(bytes(each.certificate) for each in records if each.certificate_type == cert_record.PKIX)
 

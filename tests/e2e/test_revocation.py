@@ -35,10 +35,12 @@ def loaded(fleet: Fleet, host: str) -> int:
 
 def publish(fleet: Fleet, pem: str) -> None:
     """Make the zone say that this is the list."""
-    (record,) = crl_records(pem)
-    name, rdata = f"{record['name']}.{proof.ZONE}.", record["rdata"][0]
-    update = f"server 127.0.0.1\nupdate delete {name} CERT\nupdate add {name} {record['ttl']} CERT {rdata}\nsend\n"
-    fleet.shell("zone", f"nsupdate -v -k /etc/bind/btmm/admin.key <<'END'\n{update}END")
+    lines = ["server 127.0.0.1"]
+    for record in crl_records(pem):
+        name, kind = f"{record['name']}.{proof.ZONE}.", record["type"]
+        lines += [f"update delete {name} {kind}", f"update add {name} {record['ttl']} {kind} {record['rdata'][0]}"]
+    update = "\n".join([*lines, "send"])
+    fleet.shell("zone", f"nsupdate -v -k /etc/bind/btmm/admin.key <<'END'\n{update}\nEND")
 
 
 def certificate_serial(fleet: Fleet, host: str) -> str:
