@@ -110,6 +110,25 @@ class Authorities:
                 self._write(Stage(BOTH))
         return True
 
+    def abandon(self) -> bool:
+        """Forget the next CA, which signed nothing yet; return whether there was (would have been) one.
+
+        Raises:
+            OwnerError: it signs already.
+        """
+        if not self.stage:
+            return False
+        if self.stage.name != BOTH:
+            raise OwnerError("the next CA signs already, so its certificates are in use; go on with rollover.yml")
+        if not self._planning:
+            with self._files.locked():
+                # First what says that it counts: what a crash leaves of the others is made anew by the next beginning.
+                (self._files.directory / STATE).unlink(missing_ok=True)
+                for name in (KEY, CERTIFICATE, LIST):
+                    (self._files.directory / f"{NEXT}{name}").unlink(missing_ok=True)
+                self._forget()
+        return True
+
     def note_holder(self, label: str, role: str) -> None:
         """Remember that a machine has all anchors; OwnerError as above."""
         name = _name(label, role)
@@ -224,6 +243,9 @@ class Authorities:
 
     def _write(self, stage: Stage) -> None:
         write_atomic(self._files.directory / STATE, json.dumps(asdict(stage), indent=1).encode() + b"\n")
+        self._forget()
+
+    def _forget(self) -> None:
         self.__dict__.pop("stage", None)
         self.__dict__.pop("anchors", None)
 

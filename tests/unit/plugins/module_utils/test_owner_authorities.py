@@ -10,6 +10,7 @@ import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unittest import mock
 
 import pytest
@@ -20,6 +21,9 @@ from ansible_collections.btmm.fleet.plugins.module_utils.registry import Registr
 from cryptography import x509 as cx509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ZONE = "bob.members.example"
 REALM = f"LKDC:SHA1.{'0' * 40}"
@@ -121,6 +125,25 @@ def test_who_was_revoked_is_revoked_under_both(owner: Owner) -> None:
     assert len(bundle.split(owner.store().revocations.pem())) == 2
 
 
+def test_a_beginning_can_be_taken_back(owner: Owner) -> None:
+    """As long as the next CA signed nothing."""
+    assert not owner.store().authorities.abandon()
+    before = {path.name for path in owner.store().directory.iterdir()}
+    owner.begin()
+    owner.store().revocations.pem()
+    assert owner.store(planning=True).authorities.abandon()
+    assert owner.store().authorities.stage
+    store = owner.store()
+    assert store.authorities.abandon()
+    assert store.authorities.stage is None
+    assert {path.name for path in store.directory.iterdir()} - before == {"crl.pem", "revoked.json", ".lock"} - before
+    assert len(bundle.split(store.ca_certificate_pem)) == 1
+    owner.begin()
+    owner.store().authorities.issue(force=True)
+    with pytest.raises(OwnerError, match=r"signs already.*; go on with rollover\.yml"):
+        owner.store().authorities.abandon()
+
+
 def test_what_counts_no_more_holds_nobody_up(owner: Owner) -> None:
     """A KDC that was revoked by its serial number, a host that was away until its certificate ended."""
     owner.begin()
@@ -144,7 +167,11 @@ def test_what_counts_no_more_holds_nobody_up(owner: Owner) -> None:
 def test_who_was_revoked_on_the_way_stays_so(owner: Owner) -> None:
     """Under both CAs while there are two, under the one that is left at last."""
     revoked = []
-    steps = (owner.begin, lambda: owner.store().authorities.issue(force=True), lambda: True)
+    steps: tuple[Callable[[], bool], ...] = (
+        owner.begin,
+        lambda: owner.store().authorities.issue(force=True),
+        lambda: True,
+    )
     for step, label in zip(steps, ("macbook", "mini", "imac"), strict=True):
         assert step()
         revoked.append(owner.sign(label))
