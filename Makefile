@@ -41,10 +41,12 @@ lint: $(READY) ## ruff, mypy, yamllint, ansible-lint
 unit: $(READY) ## unit tests
 	pytest --numprocesses 2 tests/unit
 
+# Mostly the tests wait for what hosts do by themselves, so two scenarios, and two fleets, are tested at a time.
 molecule: images ## each role's scenario, or one: make molecule ROLE=tunnel
-	for role in $(ROLE); do molecule test --scenario-name "$$role"; done
+	@mkdir -p build/molecule; echo "== two at a time: build/molecule/SCENARIO.log"
+	@printf '%s\n' $(ROLE) | xargs -P 2 -I SCENARIO bash -c 'molecule test --scenario-name SCENARIO > build/molecule/SCENARIO.log 2>&1 \
+	  && echo "== SCENARIO passed in $$SECONDS s" || { cat build/molecule/SCENARIO.log; echo "== SCENARIO failed" >&2; exit 1; }'
 
-# Mostly the tests wait for what a fleet does by itself, so two fleets are tested at a time.
 e2e: images ## the main job, faults, sign-on and scenarios, two rehearsal fleets at a time
 	@echo "== beside these, sign-on, scenarios and what has a fleet of its own: build/e2e-beside.log"
 	@$(E2E)_b pytest --timeout 900 $(BESIDE) > build/e2e-beside.log 2>&1 & other=$$!; \

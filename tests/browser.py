@@ -39,8 +39,9 @@ class Refused(AssertionError):
 class Browser:
     """One tab. What the page logs, and whatever it asks for, is kept."""
 
-    def __init__(self, read: int, write: int) -> None:
+    def __init__(self, read: int, write: int, patience_s: float) -> None:
         self._read, self._write = read, write
+        self._patience_s = patience_s
         self._buffer = b""
         self._number = 0
         self._session: str | None = None
@@ -59,7 +60,7 @@ class Browser:
         if self._session is not None:
             message["sessionId"] = self._session
         os.write(self._write, json.dumps(message).encode() + b"\0")
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + self._patience_s
         while True:
             told = self._receive(deadline)
             if told.get("id") == self._number:
@@ -86,7 +87,7 @@ class Browser:
 
     def until(self, expression: str, what: str) -> None:
         """Wait until an expression is true; a page that is only half there can't tell yet."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + self._patience_s
         while True:
             with contextlib.suppress(Refused):
                 if self.value(f"Boolean({expression})"):
@@ -96,7 +97,7 @@ class Browser:
 
     def until_complaint(self, text: str) -> None:
         """Wait until the browser complains of something in these words."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + self._patience_s
         while not any(text in complaint for complaint in self.complaints):
             self._receive(deadline)
 
@@ -123,7 +124,7 @@ class Browser:
 
     def _await(self, method: str, **parameters: object) -> dict[str, Any]:
         """Return what an event tells that has these parameters, and was or will be told."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + self._patience_s
         while True:
             for event in self._events:
                 if event["method"] == method and parameters.items() <= event["params"].items():
@@ -156,12 +157,13 @@ class Browser:
 
 
 @contextlib.contextmanager
-def browsing(*options: str, prefix: Sequence[str] = ()) -> Iterator[Browser]:
+def browsing(*options: str, prefix: Sequence[str] = (), patience_s: float = PATIENCE_S) -> Iterator[Browser]:
     """Start the browser, and end it with the block.
 
     Args:
         options: of Chromium, beside the usual.
         prefix: a command in front of it, such as `ip netns exec NAME`.
+        patience_s: how long anything may take.
     """
     ours, theirs = os.pipe(), os.pipe()  # what we write, what it writes
     # It reads from descriptor 3 and writes to 4, which may be others' here.
@@ -176,7 +178,7 @@ def browsing(*options: str, prefix: Sequence[str] = ()) -> Iterator[Browser]:
         os.close(ours[0])
         os.close(theirs[1])
         try:
-            yield Browser(theirs[0], ours[1])
+            yield Browser(theirs[0], ours[1], patience_s)
         finally:
             os.close(ours[1])
             process.terminate()

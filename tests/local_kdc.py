@@ -88,7 +88,7 @@ def running(directory: Path, realm: str, port: int) -> Iterator[None]:
 
 
 def _await(port: int, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while time.monotonic() < end and process.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()

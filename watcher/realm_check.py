@@ -2,7 +2,7 @@
 """The child that judges what peers tell of their realms: openssl checks the chain, pyasn1 reads the principal.
 
 Run as `python3 -m watcher.realm_check CA CRL`. It reads a JSON object a line (`host`, `realm`, `certificate` as
-DER in hex), and answers each with `{"reason": null}`, or with a reason to refuse it. It imports nothing of the daemon.
+DER in hex), and answers each with `{"reason": null}`, or with a reason to refuse it. It loads nothing of the daemon.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from pathlib import Path
 
 from ansible_collections.btmm.fleet.plugins.module_utils import pem
 from ansible_collections.btmm.fleet.plugins.module_utils.krb5_principal import principals
+
+from .trust import only
 
 _PATIENCE_S = 10.0
 
@@ -39,8 +41,7 @@ def refusal(certificate: bytes, host: str, realm: str, authority: str, revoked: 
         authority: file of the owner CA.
         revoked: file of its revocation list; need not exist.
     """
-    command = ["openssl", "verify", "-CAfile", authority, "-no-CApath", "-purpose", "sslserver"]
-    command += ["-verify_hostname", host]
+    command = ["openssl", "verify", *only(authority), "-purpose", "sslserver", "-verify_hostname", host]
     if Path(revoked).exists():
         command += ["-crl_check", "-CRLfile", revoked]
     try:

@@ -29,10 +29,7 @@ class Judge:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-            await self._process.wait()
+        await self._async_end()
 
     async def async_refusal(self, host: str, realm: str, certificate: bytes) -> str | None:
         """Return why a certificate (DER) does not prove that the host has the realm; None when it does."""
@@ -50,5 +47,14 @@ class Judge:
                 answer = json.loads(await process.stdout.readline())
             reason: str | None = answer["reason"]
         except (OSError, TimeoutError, ValueError, KeyError, TypeError) as err:
-            return f"what judges it does not work ({err or type(err).__name__})"
+            # What it says too late would be read as its word on the next host.
+            await self._async_end()
+            return f"what judges it does not work ({str(err) or type(err).__name__})"
         return reason
+
+    async def _async_end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()

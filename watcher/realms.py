@@ -38,6 +38,9 @@ _LOGGER = logging.getLogger(__name__)
 SETTLE_S = 0.3  # a host publishes several sets in one message, and they are told one by one
 CONFIRM_S = 5.0  # then what was asked before it was followed is asked once more: it may have changed in between
 AGAIN_S = 30.0  # while the zone does not answer
+DOUBT_S = (
+    300.0  # then who was refused is judged anew: the fault may have been here, as a clock not set yet or a full disk
+)
 DAY_S = 86400.0  # then all is looked at anew: certificates end, too
 MAX_HOSTS = 256
 _MOST = 4  # certificates of one host: one, and two while the owner's CA is replaced
@@ -78,6 +81,7 @@ class Realms:
         self._seen: dict[str, object] = {}  # what each host was judged by
         self._followed: frozenset[RRsetName] = frozenset()
         self._confirming: asyncio.TimerHandle | None = None
+        self._doubting: asyncio.TimerHandle | None = None
         self._due = asyncio.Event()
         self._all = True
         self._changed: set[RRsetName] = set()
@@ -91,8 +95,9 @@ class Realms:
 
     async def async_stop(self) -> None:
         """Leave the files as they are."""
-        if self._confirming is not None:
-            self._confirming.cancel()
+        for timer in (self._confirming, self._doubting):
+            if timer is not None:
+                timer.cancel()
         if self._running is not None:
             self._running.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -112,23 +117,24 @@ class Realms:
             self._due.set()
 
     async def _async_run(self) -> None:
+        loop = asyncio.get_running_loop()
+        tomorrow = loop.time() + DAY_S
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(DAY_S):
+                async with asyncio.timeout_at(tomorrow):
                     await self._due.wait()
-            self._all |= not self._due.is_set()
+            if loop.time() >= tomorrow:
+                self._all, tomorrow = True, loop.time() + DAY_S
             await asyncio.sleep(SETTLE_S)
             self._due.clear()
             changed, self._changed = self._changed, set()
             try:
                 await self._async_look(changed)
-            except (WatcherError, UpdateError) as err:
+            except (WatcherError, UpdateError, OSError) as err:
                 _LOGGER.info("realms of peers stay as they are: %s", err)
                 self._changed |= changed
                 self._due.set()
                 await asyncio.sleep(AGAIN_S)
-            except OSError as err:
-                _LOGGER.warning("realms of peers can't be written: %s", err)
             self._told(dict(self._realms), dict(self._refused))
 
     async def _async_look(self, changed: set[RRsetName]) -> None:
@@ -156,6 +162,8 @@ class Realms:
             self._forget(label)
         self._all = False
         self._follow_all()
+        if self._refused and self._doubting is None:
+            self._doubting = asyncio.get_running_loop().call_later(DOUBT_S, self._doubt)
 
     def _follow_all(self) -> None:
         before, self._followed = self._followed, self._sets()
@@ -166,6 +174,12 @@ class Realms:
     def _confirm(self) -> None:
         self._confirming = None
         self._changed |= self._followed
+        self._due.set()
+
+    def _doubt(self) -> None:
+        self._doubting = None
+        for label in self._refused:
+            self._seen.pop(label, None)
         self._due.set()
 
     async def _async_one(self, label: str, judge: Judge) -> None:
@@ -188,17 +202,26 @@ class Realms:
                 reason = await judge.async_refusal(host, told[0], certificate.certificate)
                 if reason is None:
                     break
+        if reason is None:
+            reason = self._write(label, told[0])
         self._seen[label] = judged_by
         if reason is not None:
             # What was proved before stays: a forged record shall neither move a client nor stop it.
             if self._refused.get(label) != reason:
-                _LOGGER.warning("the realm that the zone has for %s is not believed: %s", host, reason)
+                _LOGGER.warning("the realm that the zone has for %s is not taken: %s", host, reason)
             self._refused[label] = reason
             return
         self._refused.pop(label, None)
         self._realms[label] = told[0]
-        if self._files.put(label, told[0]):
-            _LOGGER.info("%s has the realm %s", host, told[0])
+
+    def _write(self, label: str, realm: str) -> str | None:
+        """Write one peer's file; return why that can't be done, which keeps no other peer waiting."""
+        try:
+            if self._files.put(label, realm):
+                _LOGGER.info("%s has the realm %s", label, realm)
+        except OSError as err:
+            return f"its file can't be written ({err})"
+        return None
 
     def _forget(self, label: str) -> None:
         self._realms.pop(label, None)

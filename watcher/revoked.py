@@ -17,6 +17,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.atomic import write_ato
 
 from . import charon
 from .errors import ListError
+from .trust import only
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -143,7 +144,7 @@ def genuine(path: Path, authority: Path) -> dict[str, Genuine]:
     """Return those of the lists in a file that the owner signed, by a hash of their CA's name; it may be missing."""
     found = {}
     for pem in bundle.split(path.read_text(encoding="ascii", errors="replace")) if path.exists() else ():
-        done = _done("openssl", "crl", "-noout", "-hash", "-crlnumber", "-CAfile", str(authority), given=pem)
+        done = _done("openssl", "crl", "-noout", "-hash", "-crlnumber", *only(str(authority)), given=pem)
         name = re.search(r"^(?:issuer name hash=)?([0-9a-f]{8})$", done.stdout, re.MULTILINE)
         number = re.search(r"^crlNumber=(?:0x)?([0-9A-Fa-f]+)$", done.stdout, re.MULTILINE)
         if name and number and "verify OK" in done.stdout + done.stderr:

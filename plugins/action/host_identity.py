@@ -55,7 +55,7 @@ class ActionModule(IssuingAction[x509.Profile]):
             rsa_keys=self.rsa_keys,
         )
 
-    def told(self, profile: x509.Profile, _: Mapping[str, Any], /) -> dict[str, Any]:
+    def told(self, profile: x509.Profile, _: Mapping[str, Any], /, *, installed: bool) -> dict[str, Any]:  # noqa: ARG002
         """Return the address."""
         return {"ula": str(profile.ula or "")}
 

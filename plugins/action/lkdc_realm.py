@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ansible_collections.btmm.fleet.plugins.module_utils import x509
 from ansible_collections.btmm.fleet.plugins.module_utils.krb5_names import realm_of
-from ansible_collections.btmm.fleet.plugins.module_utils.lkdc import REALM_OPTIONS
+from ansible_collections.btmm.fleet.plugins.module_utils.lkdc_settle import REALM_OPTIONS
 from ansible_collections.btmm.fleet.plugins.module_utils.owner import OwnerError, OwnerStore
 from ansible_collections.btmm.fleet.plugins.plugin_utils.issuing import ISSUING_OPTIONS, IssuingAction
 
@@ -21,6 +21,8 @@ class ActionModule(IssuingAction[x509.Profile]):
     MODULE = "btmm.fleet.lkdc_realm"
     HOST_OPTIONS = REALM_OPTIONS
     OPTIONS: ClassVar[dict[str, dict[str, Any]]] = {**ISSUING_OPTIONS, **REALM_OPTIONS}
+    # No principal waits for a certificate, and `rotate` is for once.
+    FIRST_PASS = ("principals",)
 
     def profile(self, store: OwnerStore, key_der: bytes | None, found: Mapping[str, Any]) -> x509.Profile:
         """Return what the KDC's certificate shall say.
@@ -34,16 +36,22 @@ class ActionModule(IssuingAction[x509.Profile]):
             days=self.options["days"],
         )
 
-    def told(self, profile: x509.Profile, _: Mapping[str, Any], /) -> dict[str, Any]:
-        """Return the realm."""
-        return {"realm": profile.realm}
+    def told(self, profile: x509.Profile, found: Mapping[str, Any], /, *, installed: bool) -> dict[str, Any]:
+        """Return the realm, and what of it changed."""
+        return {
+            "realm": profile.realm,
+            "realm_changed": found["realm_changed"] or installed,
+            "changed_principals": found["changed_principals"],
+            "keytab_changed": found["keytab_changed"],
+        }
 
     def certificate_path(self) -> str:
         """Return where the certificate is on the host."""
         return f"{self.options['directory']}/kdc.pem"
 
     def _realm(self, key_der: bytes | None, anchor_pem: str) -> str:
-        if key_der is None:
+        # Without an anchor the host is one that was stopped between the two: a run that is no rehearsal makes it first.
+        if key_der is None or (self.checking and not anchor_pem):
             return realm_of(self.stand_in())
         # Anchors are public. Without this a host could have itself made the KDC of another host's realm.
         anchor = x509.self_signed(anchor_pem)

@@ -54,7 +54,7 @@ class ActionModule(IssuingAction[x509.UserProfile]):
         """Return what the user's certificate shall say; the name comes from the inventory alone."""
         return x509.UserProfile(self.options["user"], store.zone, self.options["days"])
 
-    def told(self, _profile: x509.UserProfile, found: Mapping[str, Any], /) -> dict[str, Any]:
+    def told(self, _profile: x509.UserProfile, found: Mapping[str, Any], /, *, installed: bool) -> dict[str, Any]:  # noqa: ARG002
         """Return whose key it is, in the way in which the user can compare it."""
         key_der = x509.spki(x509.load_request(found["request"], rsa=self.rsa_keys))
         return {"asked": True, "key_fingerprint": key_fingerprint(key_der)}

@@ -10,28 +10,19 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import pem
 from .atomic import write_atomic
-from .keyfiles import PUBLIC_MODE, KeyFileError, KeyFiles, openssl
+from .keyfiles import PUBLIC_MODE, KeyFileError, KeyFiles, openssl, read
 from .krb5_names import realm_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
 # Twenty years: the realm is named for it, so it is never renewed. Nobody trusts it, so its end does no harm.
 ANCHOR_DAYS = 7305
-# What module and action take alike.
-REALM_OPTIONS: dict[str, dict[str, Any]] = {
-    "directory": {"type": "path", "required": True},
-    "data": {"type": "path", "required": True},
-    "listen": {"type": "list", "elements": "str", "required": True},
-    "port": {"type": "int", "default": 88},
-    "max_life": {"type": "str", "default": "10h"},
-    "max_renewable_life": {"type": "str", "default": "7d"},
-}
 _DURATION = re.compile(r"([0-9]+[dhms])+")
 
 _CONF = """\
@@ -175,6 +166,11 @@ class Kdc:
             if not _DURATION.fullmatch(value):
                 raise LkdcError(f"{name} '{value}' is no duration; write it as in '10h' or '7d'")
         return _CONF.format(realm=realm, listen=settings.sockets, directory=self.directory, data=data, **lives)
+
+    def has_database(self) -> bool:
+        """Whether the database is there that kdc.conf names."""
+        named = re.search(r"^ *database_name = (.+)$", read(self.conf), re.MULTILINE)
+        return named is not None and Path(named[1]).exists()
 
     def create(self, realm: str, data: Path) -> None:
         """Make the database and its stash. The master password is drawn, and forgotten.

@@ -123,82 +123,12 @@ keytab_changed:
   type: bool
 """
 
-from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.btmm.fleet.plugins.module_utils import krb5_names, lkdc_principals
-from ansible_collections.btmm.fleet.plugins.module_utils.key_module import diff_of, mend
+from ansible_collections.btmm.fleet.plugins.module_utils.krb5_names import InvalidPrincipal
 from ansible_collections.btmm.fleet.plugins.module_utils.lkdc import Kdc, LkdcError
-from ansible_collections.btmm.fleet.plugins.module_utils.lkdc_keytab import Installed, describe
-from ansible_collections.btmm.fleet.plugins.module_utils.lkdc_mint import Minted, mint
-from ansible_collections.btmm.fleet.plugins.module_utils.lkdc_principals import Wanted
-
-NO_REALM = "LKDC:SHA1.(not made yet)"
-
-
-def wanted_by(params: dict[str, Any], realm: str, name: str) -> Wanted:
-    """Return what the options ask for."""
-    zone = krb5_names.check_name(params["zone"])
-    return Wanted(
-        realm,
-        services=tuple(krb5_names.service_principals(params["services"], realm, name)),
-        users={user: krb5_names.user_rule(user, zone) for user in params["users"]},
-        exclusive=params["exclusive"],
-        absent=params["state"] == "absent",
-        rotate=params["rotate"],
-        old_after=timedelta(seconds=params["old_after"]),
-    )
-
-
-def settle(module: AnsibleModule, kdc: Kdc) -> dict[str, Any]:
-    """Bring database and keytab to the wanted state, or say what that would change."""
-    params = module.params
-    mode, name = octal(params["mode"]), krb5_names.check_name(params["name"])
-    installed = Installed.read(Path(params["keytab"]))
-    realm = kdc.realm()
-    wanted = wanted_by(params, realm or NO_REALM, name)
-    if realm:
-        minted = mint(kdc, wanted, doing=not module.check_mode)
-    elif wanted.absent or module.check_mode:
-        minted = Minted(tuple(lkdc_principals.plan({}, wanted)), frozenset(), ())
-    else:
-        raise LkdcError(f"there is no realm in {kdc.directory}; make it with btmm.fleet.lkdc_realm first")
-    merged = installed.merged(wanted.realm, name, minted.entries, minted.names)
-    # A key that is only planned is none that could be compared.
-    planned = module.check_mode and not wanted.absent and any(c.name in wanted.services for c in minted.changes)
-    differs = planned or installed.differs(merged)
-    diffs = []
-    if minted.changes:
-        before = "".join(change.before for change in minted.changes)
-        after = "".join(change.after for change in minted.changes)
-        diffs.append(diff_of(f"principals of {realm or kdc.directory}", before, after))
-    if differs:
-        before, after = describe(installed.entries), describe(merged)
-        note = "keys that are yet to be made\n" if planned else "other keys than before\n" if after == before else ""
-        diffs.append(diff_of(installed.path, before, after + note))
-        if installed.damaged:
-            module.warn(f"{installed.path} was damaged ({installed.damaged}); other realms' entries in it are lost")
-        if not module.check_mode:
-            installed.write(merged, mode, params["owner"], params["group"])
-    if minted.fault:
-        raise LkdcError(minted.fault)
-    return {
-        "changed": mend(module, installed.path, params["owner"], params["group"], mode) or bool(diffs),
-        "realm": realm or "",
-        "changed_principals": list(dict.fromkeys(change.name for change in minted.changes)),
-        "keytab_changed": differs,
-        "diff": diffs,
-    }
-
-
-def octal(mode: str) -> int:
-    """Return a mode as a number."""
-    try:
-        return int(mode, 8)
-    except ValueError:
-        raise LkdcError(f"mode '{mode}' is not octal; write it as \"0600\"") from None
+from ansible_collections.btmm.fleet.plugins.module_utils.lkdc_settle import PRINCIPAL_OPTIONS, settle
 
 
 def main() -> None:
@@ -206,24 +136,15 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "directory": {"type": "path", "required": True},
-            "zone": {"type": "str", "required": True},
-            "name": {"type": "str", "required": True},
-            "services": {"type": "list", "elements": "str", "default": list(krb5_names.SERVICES)},
-            "users": {"type": "list", "elements": "str", "default": []},
-            "exclusive": {"type": "bool", "default": False},
-            "rotate": {"type": "bool", "default": False},
-            "old_after": {"type": "int", "default": 86400},
-            "keytab": {"type": "path", "default": "/etc/krb5.keytab", "no_log": False},
-            "owner": {"type": "str", "default": "root"},
-            "group": {"type": "str", "default": "root"},
-            "mode": {"type": "str", "default": "0600"},
+            **PRINCIPAL_OPTIONS,
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         supports_check_mode=True,
     )
+    kdc, is_absent = Kdc(Path(module.params["directory"])), module.params["state"] == "absent"
     try:
-        result = settle(module, Kdc(Path(module.params["directory"])))
-    except (LkdcError, krb5_names.InvalidPrincipal) as error:
+        result = settle(module, kdc, module.params, absent=is_absent)
+    except (LkdcError, InvalidPrincipal) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)
 

@@ -46,6 +46,23 @@ options:
     description: How long tickets can be renewed.
     type: str
     default: 7d
+  principals:
+    description:
+      - Services, users and the keytab, which are brought to the wanted state in the same pass. Each option is that of
+        M(btmm.fleet.lkdc_principal). With O(state=absent) only the keys of this realm are taken from the keytab.
+    type: dict
+    suboptions:
+      zone: {description: The owner's zone., type: str, required: true}
+      name: {description: The host's name in the zone., type: str, required: true}
+      services: {description: Services., type: list, elements: str, default: [host, cifs, afpserver, vnc, HTTP, nfs]}
+      users: {description: Users., type: list, elements: str, default: []}
+      exclusive: {description: Whether others are removed., type: bool, default: false}
+      rotate: {description: Whether there are new keys., type: bool, default: false}
+      old_after: {description: Seconds after which keys that were replaced go., type: int, default: 86400}
+      keytab: {description: The keytab., type: path, default: /etc/krb5.keytab}
+      owner: {description: Owner of the keytab., type: str, default: root}
+      group: {description: Group of the keytab., type: str, default: root}
+      mode: {description: Mode of the keytab., type: str, default: "0600"}
   state:
     description: V(absent) removes the realm with its database. Its clients need another one afterwards.
     type: str
@@ -70,6 +87,7 @@ EXAMPLES = r"""
     directory: /etc/btmm/bob.members.example/kdc
     data: /var/lib/btmm/bob.members.example/kdc
     listen: ["{{ identity.ula }}"]
+    principals: {zone: bob.members.example, name: imac.bob.members.example, users: [bob, alice], exclusive: true}
   register: lkdc
 """
 
@@ -104,11 +122,19 @@ reason:
   description: Why a certificate was (in check mode, would be) made; empty when it was not.
   returned: state is present
   type: str
+realm_changed:
+  description: Whether anything was (would be) that a KDC reads at its start only, so not for principals and keytab.
+  returned: state is present
+  type: bool
+changed_principals:
+  {description: As M(btmm.fleet.lkdc_principal) has it., returned: state is present, type: list, elements: str}
+keytab_changed: {description: As M(btmm.fleet.lkdc_principal) has it., returned: state is present, type: bool}
 """
 
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.btmm.fleet.plugins.module_utils import lkdc_settle
 from ansible_collections.btmm.fleet.plugins.module_utils.atomic import write_atomic
 from ansible_collections.btmm.fleet.plugins.module_utils.key_module import (
     GIVEN,
@@ -119,13 +145,8 @@ from ansible_collections.btmm.fleet.plugins.module_utils.key_module import (
     shown,
 )
 from ansible_collections.btmm.fleet.plugins.module_utils.keyfiles import PUBLIC_MODE, KeyFileError, read
-from ansible_collections.btmm.fleet.plugins.module_utils.lkdc import (
-    REALM_OPTIONS,
-    Kdc,
-    LkdcError,
-    Settings,
-    database_files,
-)
+from ansible_collections.btmm.fleet.plugins.module_utils.krb5_names import InvalidPrincipal
+from ansible_collections.btmm.fleet.plugins.module_utils.lkdc import Kdc, LkdcError, Settings, database_files
 
 UNKNOWN = "LKDC:SHA1.(its name follows from the key)"
 
@@ -150,7 +171,10 @@ def present(module: AnsibleModule, kdc: Kdc, data: Path) -> dict[str, object]:
         tuple(module.params["listen"]), module.params["port"], module.params["max_life"],
         module.params["max_renewable_life"],
     )  # fmt: skip
-    kdc.conf_text(UNKNOWN, data, settings)  # a wrong option is told before anything is made
+    # A wrong option is told before anything is made.
+    kdc.conf_text(UNKNOWN, data, settings)
+    if principals := module.params["principals"]:
+        lkdc_settle.wanted_by(principals)
     diffs = []
     if not kdc.key.exists():
         diffs.append(diff_of(kdc.key, "", kdc.files.new_key))
@@ -173,12 +197,23 @@ def present(module: AnsibleModule, kdc: Kdc, data: Path) -> dict[str, object]:
     installed = install_given(module, kdc.files)
     mended = mend_modes(module, kdc.files, {kdc.anchor: PUBLIC_MODE, kdc.conf: PUBLIC_MODE})
     changed = bool(diffs) or installed or mended
-    return {"changed": changed, "diff": diffs, "realm": realm, "anchor": read(kdc.anchor), **shown(kdc.files)}
+    minted = lkdc_settle.settle(module, kdc, principals) if principals else lkdc_settle.UNASKED
+    return {
+        "changed": changed or minted["changed"],
+        "realm_changed": changed,
+        "changed_principals": minted["changed_principals"],
+        "keytab_changed": minted["keytab_changed"],
+        "diff": diffs + minted["diff"],
+        "realm": realm,
+        "anchor": read(kdc.anchor),
+        **shown(kdc.files),
+    }
 
 
 def absent(module: AnsibleModule, kdc: Kdc, data: Path) -> dict[str, object]:
-    """Remove the files, then the two folders if nothing else is in them."""
-    diffs = remove(module, (*database_files(data), *kdc.files.modes(), kdc.conf, kdc.anchor))
+    """Take the realm from the keytab, remove the files, then the two folders if nothing else is in them."""
+    diffs = lkdc_settle.forget(module, kdc, module.params["principals"]) if module.params["principals"] else []
+    diffs += remove(module, (*database_files(data), *kdc.files.modes(), kdc.conf, kdc.anchor))
     gone = {Path(diff["before_header"]) for diff in diffs}
     for folder in (data, kdc.directory):
         if folder.is_dir() and gone.issuperset(folder.iterdir()):
@@ -192,7 +227,7 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            **REALM_OPTIONS,
+            **lkdc_settle.REALM_OPTIONS,
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             **GIVEN,
         },
@@ -201,7 +236,7 @@ def main() -> None:
     work = present if module.params["state"] == "present" else absent
     try:
         module.exit_json(**work(module, Kdc(Path(module.params["directory"])), Path(module.params["data"])))
-    except (KeyFileError, LkdcError) as error:
+    except (KeyFileError, LkdcError, InvalidPrincipal) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"the realm's files cannot be written ({error}); mend the folder or the disk")

@@ -12,7 +12,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.owner import OwnerError
 from ansible_collections.btmm.fleet.plugins.plugin_utils.action import LABEL_OPTION, OWNER_OPTIONS, FleetAction
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 P = TypeVar("P", x509.Profile, x509.UserProfile)
 
@@ -43,6 +43,8 @@ class IssuingAction(FleetAction, Generic[P]):
     MODULE: ClassVar[str]
     # What goes to the module on the host as it is.
     HOST_OPTIONS: ClassVar[Mapping[str, Mapping[str, Any]]]
+    # Those of them that are not for the second run.
+    FIRST_PASS: ClassVar[Collection[str]] = ()
     # What to do about a request that is none.
     REMEDY: ClassVar[str] = "delete the key file and run again"
 
@@ -53,21 +55,20 @@ class IssuingAction(FleetAction, Generic[P]):
         if found.get("failed") or self.options["state"] == "absent" or not self.is_asked(store, found):
             return found
         wanted = self._wanted(store, found)
-        certificate, changed, diffs = found["certificate"], found["changed"], list(found.get("diff", []))
+        certificate, installed, diffs = found["certificate"], True, list(found.get("diff", []))
         if wanted.reason and self.checking:
             self._conflicts(store, wanted.profile, found)
-            changed = True
             diffs.append(self._planned_diff(found["certificate"], wanted.profile))
         else:
             kept = self._kept(store, found)
             if wanted.reason:
                 issued = store.sign(found["request"], wanted.profile, label=self.options["label"], host=self.host)
                 certificate = issued.certificate
-            if wanted.reason or any(found[name] != content for name, content in kept.items()):
+            installed = bool(wanted.reason) or any(found[name] != content for name, content in kept.items())
+            if installed:
                 done = self._on_host(certificate=certificate, **kept)
                 if done.get("failed"):
                     return done
-                changed = True
                 diffs += self._diff(x509.describe(found["certificate"]), x509.describe(certificate))
                 for name, content in kept.items():
                     describe = crl.describe if name == "crl" else x509.describe
@@ -76,10 +77,10 @@ class IssuingAction(FleetAction, Generic[P]):
             if "ca_certificate" in kept:
                 store.authorities.note_holder(self.options["label"], wanted.profile.role)
         return {
-            "changed": changed,
+            "changed": found["changed"] or installed,
             "reason": wanted.reason or "",
             "name": wanted.profile.name,
-            **self.told(wanted.profile, found),
+            **self.told(wanted.profile, found, installed=installed),
             **self._facts(certificate),
             **({"diff": diffs} if self.diffing else {}),
         }
@@ -97,8 +98,8 @@ class IssuingAction(FleetAction, Generic[P]):
         """Return what the certificate shall say; ``key_der`` is None when there is no key yet (check mode)."""
         raise NotImplementedError
 
-    def told(self, profile: P, found: Mapping[str, Any], /) -> dict[str, Any]:
-        """Return what else the result says."""
+    def told(self, profile: P, found: Mapping[str, Any], /, *, installed: bool) -> dict[str, Any]:
+        """Return what else the result says; ``installed``: certificates or the list were (would be) replaced."""
         raise NotImplementedError
 
     def certificate_path(self) -> str:
@@ -138,7 +139,8 @@ class IssuingAction(FleetAction, Generic[P]):
             store.check(self.options["label"], profile.role, self.host, key_der)
 
     def _on_host(self, **contents: str) -> dict[str, Any]:
-        arguments = {name: self.options[name] for name in (*self.HOST_OPTIONS, "state")}
+        left_out = self.FIRST_PASS if contents else ()
+        arguments = {name: self.options[name] for name in (*self.HOST_OPTIONS, "state") if name not in left_out}
         result: dict[str, Any] = self._execute_module(
             module_name=self.MODULE, module_args={**arguments, **contents}, task_vars=self.task_vars
         )

@@ -38,7 +38,7 @@ HOST = f"imac.{ZONE}"
 
 
 def mint_once(ca: cx509.Certificate, key: ec.EllipticCurvePrivateKey) -> float:
-    """Make a realm as the modules `lkdc_realm` and `lkdc_principal` do, of nothing; return the seconds it took."""
+    """Make a realm as the module `lkdc_realm` does, of nothing; return the seconds it took."""
     with tempfile.TemporaryDirectory() as folder:
         kdc, data = Kdc(Path(folder) / "kdc"), Path(folder) / "data"
         settings = Settings(("::1",), 88, "10h", "7d")

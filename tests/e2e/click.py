@@ -48,7 +48,8 @@ def log_in(fleet: Fleet, *hosts: str) -> Evidence:
 
 def ticket(fleet: Fleet, client: str, server: str) -> None:
     """Get the user's ticket for a host's services; the realm of a peer is known on a host soon after both are up."""
-    as_user(fleet, client, f"for _ in {{1..60}}; do btmm ticket {server} && exit; sleep 1; done; exit 1", timeout=120)
+    script = f"while ((SECONDS < 90)); do btmm ticket {server} && exit; sleep 1; done; exit 1"
+    as_user(fleet, client, script, timeout=150)
 
 
 def read_file(fleet: Fleet, client: str, server: str, share: str = "docs") -> Evidence:
@@ -85,7 +86,9 @@ def snapshot(fleet: Fleet, client: str, server: str) -> bytes:
     as_user(
         fleet,
         client,
-        f"systemd-socket-activate --listen=127.0.0.1:{RELAY_PORT} {carry} & relay=$!; trap 'kill $relay || true' EXIT;"
+        f"systemd-socket-activate --listen=127.0.0.1:{RELAY_PORT} {carry} & relay=$!; "
+        # Its port is free again then, for the next picture.
+        " trap 'kill $relay || true; wait $relay || true' EXIT;"
         # A listening socket is seen, not tried: the first connection starts what carries it.
         f" until ss -Hltn | grep -q 127.0.0.1:{RELAY_PORT}; do sleep 0.1; done;"
         # Of the other encodings it takes an empty rectangle for the end of what comes.

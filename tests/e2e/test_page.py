@@ -53,7 +53,8 @@ def browser(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     resolver.write_text("nameserver 127.0.0.53\n")
     enter = ["ip", "netns", "exec", f"btmm-{fleet.name}-macbook"]  # with mounts of its own (ip-netns(8))
     mount = ["bash", "-c", 'mount --bind "$0" /etc/resolv.conf && exec "$@"', str(resolver)]
-    with browsing("--enable-features=EnableIPv6ReachabilityOverride", prefix=[*enter, *mount]) as started:
+    option = "--enable-features=EnableIPv6ReachabilityOverride"
+    with browsing(option, prefix=[*enter, *mount], patience_s=60) as started:
         yield started
 
 
@@ -68,7 +69,7 @@ def test_a_click_on_a_service_opens_its_tunnel_and_the_page_shows_it(fleet: Flee
         opened(browser, url)
         browser.until("document.getElementById('live').textContent.startsWith('Live')", "by Push")
         assert "This host" in browser.value(f"{host('macbook')}.innerText")
-        assert "No tunnel" in browser.value(f"{host('imac')}.innerText")
+        browser.until(f"{host('imac')}.innerText.includes('No tunnel')", "no tunnel")
         assert not fleet.on("macbook", "swanctl", "--list-sas").strip()  # looking opens none
         browser.value(f"{host('imac')}.querySelector('a[href^=http]').focus()")
         browser.press("Enter")
@@ -116,6 +117,7 @@ def test_a_user_without_the_key_sees_the_same_a_little_later(fleet: Fleet, brows
     with page(fleet, "User=nobody") as url:
         opened(browser, url)
         assert browser.value("document.getElementById('live').textContent") == "Asking every few seconds"
+        fleet.on("macbook", "journalctl", "--sync")
         assert "sudo btmm page" in fleet.on("macbook", "journalctl", "--unit", UNIT, "--no-pager")
         fleet.on("macbook", "btmm", "connect", "imac")
         browser.until(f"{host('imac')}.innerText.includes('Tunnel is up')", "the tunnel")

@@ -11,7 +11,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils import bundle
 
 from tests.e2e import calls, faults, proof
 from tests.e2e.click import as_user, log_in, ticket
-from tests.e2e.echoes import unbroken
+from tests.e2e.echoes import echoes
 from tests.e2e.fleet import Fleet, Run, seconds_until
 
 CERTIFICATE = f"/etc/swanctl/x509/btmm-{proof.ZONE}.pem"
@@ -68,7 +68,7 @@ def test_the_ca_is_changed_under_live_tunnels(stream: Fleet) -> None:
     fleet, before, former = stream, associations(stream), issuer(stream, "imac")
     assert before
     fleet.on("macbook", "cp", CERTIFICATE, KEPT)
-    with unbroken(fleet, "imac", f"mini.{proof.ZONE}"):
+    with echoes(fleet, "imac", f"mini.{proof.ZONE}") as lost:
         begun = roll(fleet, "-e", "btmm_rollover=begin", "--limit", "!macbook")
         assert begun.code == 0, begun.output
         assert re.search(r"does not sign yet; these lack it:\s+macbook, macbook \(kdc\)'", begun.output), begun.output
@@ -94,6 +94,7 @@ def test_the_ca_is_changed_under_live_tunnels(stream: Fleet) -> None:
             seconds_until(partial(has_loaded, fleet, host, 1), WITHIN_S, f"{host} has one anchor")
             assert len(bundle.split(fleet.on(host, "cat", ANCHORS))) == 1
         reach(fleet)
+        assert lost() == []
     assert before <= associations(fleet)
     again = roll(fleet, "-e", "btmm_rollover=retire", "--limit", "macbook")
     assert again.code == 0, again.output

@@ -59,11 +59,12 @@ class Host:
         return run_action(lkdc_realm.ActionModule, arguments, self.variables, on_host, check=check)
 
     def mint(self, *, check: bool = False, **options: Any) -> dict[str, Any]:
-        arguments = {
-            "directory": str(self.directory), "zone": ZONE, "name": NAME, "keytab": str(self.keytab),
-            "users": ["alice"], **options,
-        }  # fmt: skip
+        arguments = {"directory": str(self.directory), **self.asked(**options)}
         return run_module(lkdc_principal.main, arguments, self.capsys, check=check)
+
+    def asked(self, **options: Any) -> dict[str, Any]:
+        """What the host's principals shall be."""
+        return {"zone": ZONE, "name": NAME, "keytab": str(self.keytab), "users": ["alice"], **options}
 
     def info(self) -> dict[str, Any]:
         arguments = {"directory": str(self.directory), "keytab": str(self.keytab)}

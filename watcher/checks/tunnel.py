@@ -17,6 +17,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.local_names import guar
 
 from watcher.charon import algorithms
 from watcher.places import REVOKED_ROOT
+from watcher.trust import only
 
 from . import Finding, run
 
@@ -80,7 +81,7 @@ def _certificate(patient: Patient) -> Finding:
 def _revocation(patient: Patient) -> Finding:
     authority, certificate = patient.config.ca, patient.config.certificate
     path = REVOKED_ROOT / authority.name
-    command = ["openssl", "verify", "-crl_check", "-CRLfile", str(path), "-CAfile", str(authority), str(certificate)]
+    command = ["openssl", "verify", "-crl_check", "-CRLfile", str(path), *only(str(authority)), str(certificate)]
     code, said = run(*command)
     if not code:
         return Finding("revocation", f"this host is not on the owner's list {path}")

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
+import sys
+from asyncio.subprocess import PIPE, Process
 from typing import TYPE_CHECKING, Any
 
 import dns.message
@@ -17,6 +20,7 @@ from cryptography import x509 as cx509
 from dns.rdatatype import RdataType
 
 from tests.certificates import Certificate, Owner
+from watcher import realm_judge
 from watcher import realms as realms_module
 from watcher.errors import ZoneServerError
 from watcher.realm_check import refusal
@@ -204,6 +208,46 @@ async def test_who_offers_nothing_is_found_by_a_tunnel(watched: Watched, owner: 
     await watched.async_until(lambda: R2 in watched.file("mini"))
 
 
+async def test_what_only_failed_to_be_judged_is_judged_again(
+    watched: Watched, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The zone has no other certificate then, and says nothing."""
+    right = Judge.async_refusal
+    answers = ["what judges it does not work (TimeoutError)", "certificate is not yet valid"]
+
+    async def async_refusal(judge: Judge, *asked: Any) -> str | None:
+        return answers.pop() if answers else await right(judge, *asked)
+
+    monkeypatch.setattr(realms_module, "DOUBT_S", 0.1)
+    monkeypatch.setattr(Judge, "async_refusal", async_refusal)
+    watched.realms.start()
+    await watched.async_until(lambda: watched.refused)
+    await watched.async_until(lambda: watched.known == {"imac": R1} and not watched.refused)
+
+
+async def test_a_file_that_cannot_be_written_holds_up_no_other_and_is_tried_again(
+    watched: Watched, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = RealmFiles.put
+    full = {"imac"}
+
+    def put(files: RealmFiles, label: str, realm: str) -> bool:
+        if label in full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return right(files, label, realm)
+
+    watched.zone.offer("mini")
+    watched.zone.tell("mini", R2, der(owner.kdc("mini", R2)))
+    monkeypatch.setattr(realms_module, "DOUBT_S", 0.1)
+    monkeypatch.setattr(RealmFiles, "put", put)
+    watched.realms.start()
+    await watched.async_until(lambda: "No space left" in watched.refused.get("imac", ""))
+    assert watched.known == {"mini": R2}
+    assert watched.zone.followed
+    full.clear()
+    await watched.async_until(lambda: watched.known == {"imac": R1, "mini": R2} and not watched.refused)
+
+
 def test_a_revoked_certificate_proves_nothing(owner: Owner, tmp_path: Path) -> None:
     kdc = owner.kdc("imac", R1)
     for revoked in (tmp_path / "nowhere.pem", owner.crl):
@@ -218,3 +262,28 @@ async def test_a_judge_that_does_not_work_believes_nothing(owner: Owner, tmp_pat
     async with Judge(tmp_path / "missing.pem", tmp_path / "crl.pem") as judge:
         reason = await judge.async_refusal(f"imac.{ZONE}", R1, der(owner.kdc("imac", R1)))
     assert reason is not None
+
+
+# It takes a second to believe imac, and believes nobody else.
+SLOW_JUDGE = """
+import json, sys, time
+for line in sys.stdin:
+    slow = json.loads(line)["host"] == "imac"
+    time.sleep(slow)
+    print(json.dumps({"reason": None if slow else "refused"}), flush=True)
+"""
+
+
+async def test_a_late_answer_is_no_verdict_on_the_next_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def async_spawn(*_: str, limit: int) -> Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-c", SLOW_JUDGE, stdin=PIPE, stdout=PIPE, limit=limit
+        )
+
+    monkeypatch.setattr(realm_judge, "async_spawn", async_spawn)
+    async with Judge(tmp_path / "ca.pem", tmp_path / "crl.pem") as judge:
+        assert await judge.async_refusal("mini", R1, b"") == "refused"
+        with monkeypatch.context() as patch:
+            patch.setattr(realm_judge, "_ANSWER_S", 0.1)
+            assert await judge.async_refusal("imac", R1, b"") == "what judges it does not work (TimeoutError)"
+        assert await judge.async_refusal("mini", R1, b"") == "refused"
