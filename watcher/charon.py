@@ -78,6 +78,19 @@ def session(timeout_s: float | None = ANSWER_S) -> Iterator[vici.Session]:
             raise TunnelError(f"charon does not answer at {SOCKET} ({err}): start the service strongswan") from err
 
 
+def is_away() -> bool:
+    """Tell whether there is no charon, as opposed to one that does not answer."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        try:
+            sock.settimeout(ANSWER_S)
+            sock.connect(SOCKET)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return True
+        except OSError:
+            return False
+    return False
+
+
 def algorithms(charon: vici.Session) -> frozenset[str]:
     """Return the names of what charon can do. Not remembered: it may be another one after its next start."""
     return frozenset(name for kind in charon.get_algorithms().values() for name in kind)

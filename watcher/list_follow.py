@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Follows the owner's list of revoked certificates in the zone, and hands it to who may install it.
 
+Followed is the digest beside it: a PUSH has room for 16,384 octets (RFC 8765 section 6.3.1), an event of LLQ by UDP for
+far less, and what is too long is told to nobody. The list itself is asked for over a connection.
+
 What the zone says is not believed here: `revoked.py`, which systemd starts when the file changes, looks at the owner's
 signature and the list's number. So a server of the zone can withhold a list, but neither make one nor bring back an old
 one.
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 
+SPACED_S = 2.0  # between two lists that are handed on: what takes one up should be done when the next comes
 AGAIN_S = (2.0, 600.0)  # first and longest wait between attempts to ask
 _MAX_OCTETS = 60_000  # what a message of DNS carries
 
@@ -42,7 +46,8 @@ class ListFollow:
         self._path = path
         self._asking: asyncio.Task[None] | None = None
         self._again = False
-        self.set: RRsetName = (names.crl_name(config.zone), RdataType.CERT)
+        self._name = names.crl_name(config.zone)
+        self.set: RRsetName = (self._name, RdataType.TXT)
 
     def look(self) -> None:
         """Ask for the list as it is now, for as long as it takes."""
@@ -67,15 +72,20 @@ class ListFollow:
                 self._again = True
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, AGAIN_S[1])
+            else:
+                await asyncio.sleep(SPACED_S)
 
     async def _async_ask(self) -> list[bytes]:
-        records = await async_lookup(self._asker, *self.set)
+        records = await async_lookup(self._asker, self._name, RdataType.CERT)
         # Two while the owner's CA is changed; a record set has no order.
         return sorted(bytes(each.certificate) for each in records if each.certificate_type == cert_record.PKIX)
 
     def _keep(self, lists: list[bytes]) -> None:
-        if not lists or sum(map(len, lists)) > _MAX_OCTETS:
+        if not lists:
             return  # a zone that has none takes none away
+        if (size := sum(map(len, lists))) > _MAX_OCTETS:
+            _LOGGER.warning("the list of revoked certificates in the zone has %d octets, so it is not taken", size)
+            return
         content = "".join(pem.encode(pem.LIST, der) for der in lists).encode()
         with contextlib.suppress(FileNotFoundError):
             if self._path.read_bytes() == content:

@@ -58,10 +58,29 @@ def take(lists: Lists, zone: str) -> list[str]:
     """Install the newer list, have it taken up, close what it forbids; return what was done, a line each.
 
     Raises:
-        ListError: openssl or swanctl fails.
-        TunnelError: charon is away.
+        ListError: there is no list, or openssl or swanctl fails.
+        TunnelError: charon does not answer.
     """
-    told = _take_newer(lists)
+    told = []
+    while True:
+        # systemd does not hear of what changes while this runs (systemd #5770).
+        before = _inputs(lists)
+        if newer := _take_newer(lists):
+            told += newer
+            continue
+        told += _take_up(lists, zone)
+        if _inputs(lists) == before:
+            return told
+
+
+def _inputs(lists: Lists) -> list[bytes]:
+    paths = (lists.installed, lists.received, lists.authority)
+    return [path.read_bytes() if path.exists() else b"" for path in paths]
+
+
+def _take_up(lists: Lists, zone: str) -> list[str]:
+    """Have charon and the KDC judge by what is installed; return a line for each thing done."""
+    told = []
     if not lists.installed.exists():
         raise ListError(f"there is no list at {lists.installed}: run the role identity for this host")
     text = lists.installed.read_text(encoding="ascii", errors="replace")
@@ -70,6 +89,8 @@ def take(lists: Lists, zone: str) -> list[str]:
         if not copy.exists() or copy.read_bytes() != content.encode():
             write_atomic(copy, content.encode(), PUBLIC_MODE)
             told.append(f"renewed {copy}")
+    if charon.is_away():
+        return [*told, "charon is away, so it finds the list at its start"]
     # Before charon is told anything: it forgets the certificates of its peers when others are loaded.
     known = peers(_run("swanctl", "--list-certs", "--type", "x509"))
     _run("swanctl", "--load-creds", "--noprompt")

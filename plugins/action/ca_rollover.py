@@ -17,7 +17,7 @@ class ActionModule(FleetAction):
 
     OPTIONS: ClassVar[dict[str, dict[str, Any]]] = {
         **OWNER_OPTIONS,
-        "step": {"type": "str", "choices": ["begin", "issue", "retire"], "required": True},
+        "step": {"type": "str", "choices": ["begin", "issue", "retire", "abandon"], "required": True},
         "force": {"type": "bool", "default": False},
     }
 
@@ -45,6 +45,8 @@ class ActionModule(FleetAction):
             return store.authorities.begin(store.zone, store.prefix)
         if self.options["step"] == "issue":
             return store.authorities.issue(force=self.options["force"])
+        if self.options["step"] == "abandon":
+            return store.authorities.abandon()
         # Its list has to be there before it is the only one.
         store.revocations.pem()
         return store.authorities.retire(force=self.options["force"])

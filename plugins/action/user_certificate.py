@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ansible_collections.btmm.fleet.plugins.module_utils import x509
 from ansible_collections.btmm.fleet.plugins.module_utils.krb5_names import InvalidPrincipal, check_user
 from ansible_collections.btmm.fleet.plugins.module_utils.owner import OwnerError, OwnerStore
-from ansible_collections.btmm.fleet.plugins.module_utils.registry import key_fingerprint
+from ansible_collections.btmm.fleet.plugins.module_utils.registry import USER_ROLE, key_fingerprint
 from ansible_collections.btmm.fleet.plugins.plugin_utils.issuing import ISSUING_OPTIONS, IssuingAction
 
 if TYPE_CHECKING:
@@ -23,7 +23,11 @@ class ActionModule(IssuingAction[x509.UserProfile]):
         "zone": {"type": "str"},
         "user": {"type": "str", "required": True},
     }
-    OPTIONS: ClassVar[dict[str, dict[str, Any]]] = {**ISSUING_OPTIONS, **HOST_OPTIONS}
+    OPTIONS: ClassVar[dict[str, dict[str, Any]]] = {
+        **ISSUING_OPTIONS,
+        **HOST_OPTIONS,
+        "known": {"type": "bool", "default": False},
+    }
     REMEDY = "have the user run 'btmm login --new'"
 
     def perform(self) -> dict[str, Any]:
@@ -42,9 +46,9 @@ class ActionModule(IssuingAction[x509.UserProfile]):
         """Tokens have them."""
         return x509.UserProfile.rsa_keys
 
-    def is_asked(self, found: Mapping[str, Any], /) -> bool:
-        """Return whether the user made a key on this host."""
-        return bool(found["asked"])
+    def is_asked(self, store: OwnerStore, found: Mapping[str, Any], /) -> bool:
+        """Return whether the user made a key on this host, and if only known ones count, whether it is one."""
+        return bool(found["asked"]) and (not self.options["known"] or self._is_known(store, found["request"]))
 
     def profile(self, store: OwnerStore, _key_der: bytes | None, _found: Mapping[str, Any], /) -> x509.UserProfile:
         """Return what the user's certificate shall say; the name comes from the inventory alone."""
@@ -58,3 +62,14 @@ class ActionModule(IssuingAction[x509.UserProfile]):
     def certificate_path(self) -> str:
         """Return whose certificate it is; where his home is, is the host's affair."""
         return f"certificate of {self.options['user']}"
+
+    def _is_known(self, store: OwnerStore, request: str) -> bool:
+        """Tell whether the owner signed for this very key here, and has not revoked that."""
+        record = store.enrolment(self.options["label"], f"{USER_ROLE}{self.options['user']}")
+        if record is None or store.revocations.holds(record.serial):
+            return False
+        try:
+            key = self._public_key(request)
+        except OwnerError:
+            return False  # what is no request is no key that was signed for
+        return key is not None and key_fingerprint(key) == record.key

@@ -6,11 +6,12 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 name: crl_records
-short_description: The owner's list of revoked certificates as a record set
+short_description: The owner's list of revoked certificates as record sets
 version_added: 0.1.0
 description:
-  - Makes the CERT record (RFC 4398, type PKIX) at C(_crl) below the zone, for M(btmm.fleet.dns_record_set). The
-    daemons of the fleet follow it by DNS Push.
+  - Makes the CERT record (RFC 4398, type PKIX) at C(_crl) below the zone, for M(btmm.fleet.dns_record_set), and beside
+    it a TXT with its SHA-256. The daemons of the fleet follow the TXT by DNS Push, since a list soon is too long for a
+    message of that, and then ask for the list.
 options:
   _input: {description: "The list in PEM; two, while the owner's CA is changed.", type: str, required: true}
 author:
@@ -28,6 +29,7 @@ _value:
   elements: dict
 """
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleFilterError
@@ -43,14 +45,18 @@ TTL_LIST = 120
 
 
 def crl_records(crl: str) -> list[dict[str, Any]]:
-    """Return the record set."""
+    """Return the record sets; AnsibleFilterError when it is no list."""
     try:
         lists = [pem.decode(pem.LIST, each) for each in split(crl) or [crl]]
     except ValueError as error:
         raise AnsibleFilterError(
             f"this is no list of revoked certificates ({error}): give what owner_store returns as crl"
         ) from None
-    return [{"name": CRL_LABEL, "type": "CERT", "ttl": TTL_LIST, "rdata": [cert_record.text(der) for der in lists]}]
+    digests = [f'"sha256={hashlib.sha256(der).hexdigest()}"' for der in lists]
+    return [
+        {"name": CRL_LABEL, "type": "CERT", "ttl": TTL_LIST, "rdata": [cert_record.text(der) for der in lists]},
+        {"name": CRL_LABEL, "type": "TXT", "ttl": TTL_LIST, "rdata": digests},
+    ]
 
 
 class FilterModule:

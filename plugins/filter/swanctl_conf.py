@@ -14,8 +14,8 @@ options:
   _input:
     description:
       - Options C(name), C(identity), C(ula), C(prefix), C(certificate) and C(authority) of that module, and any of
-        C(port), C(peers), C(algorithms), C(ike_proposals), C(esp_proposals), C(revocation), C(dpd_delay) and C(idle).
-        Empty proposals are those of the collection.
+        C(port), C(peers), C(algorithms), C(ike_proposals), C(esp_proposals), C(weak), C(revocation), C(dpd_delay)
+        and C(idle). Empty proposals are those of the collection.
       - C(start) is for the peers that do not say when they are called. Of C(data_path) (C(kernel) or C(libipsec)) and
         C(ike_port) (charon's first port) depends whether a peer with racoon can be reached over IPv6.
     type: dict
@@ -37,7 +37,8 @@ _value:
 from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.btmm.fleet.plugins.module_utils import tunnel_files
+from ansible.utils.display import Display
+from ansible_collections.btmm.fleet.plugins.module_utils import ipsec_weak, tunnel_files
 from ansible_collections.btmm.fleet.plugins.module_utils.ipsec import InvalidTunnel
 
 if TYPE_CHECKING:
@@ -45,11 +46,14 @@ if TYPE_CHECKING:
 
 
 def swanctl_conf(options: Mapping[str, Any]) -> str:
-    """Return the file's text."""
+    """Return the file's text; AnsibleFilterError when the options are wrong."""
     try:
-        return tunnel_files.for_strongswan(options)
+        text = tunnel_files.for_strongswan(options)
     except InvalidTunnel as error:
         raise AnsibleFilterError(str(error)) from None
+    if told := ipsec_weak.warning(options):
+        Display().warning(told)
+    return text
 
 
 class FilterModule:

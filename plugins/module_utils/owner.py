@@ -219,14 +219,14 @@ class OwnerStore:
     def restore(self, files: Mapping[str, str]) -> bool:
         """Make the store of what ``export`` returned; return whether it was (or would be) made.
 
-        A store that is there stays, since it may know of hosts that came later.
+        A store that is there stays, since it may know of hosts that came later, or have another CA by now.
 
         Raises:
             OwnerError: the one that is there is another one, or the passphrase does not open it.
         """
         if self.exists:
             self.unlock()
-            if base64.b64decode(files["ca.crt"]) != self._files.read("ca.crt"):
+            if base64.b64decode(files["zone.secret"]) != self._files.read("zone.secret"):
                 raise OwnerError(
                     f"the owner's state in {self.directory} is not the one of the backup; move it away, "
                     "or set btmm_owner_dir"

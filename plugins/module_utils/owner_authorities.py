@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from cryptography import x509 as cx509
 from . import sealed, x509
 from .atomic import write_atomic
 from .owner_files import OwnerError, owner_errors
+from .owner_revocations import Revocations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,6 +110,25 @@ class Authorities:
                 self._write(Stage(BOTH))
         return True
 
+    def abandon(self) -> bool:
+        """Forget the next CA, which signed nothing yet; return whether there was (would have been) one.
+
+        Raises:
+            OwnerError: it signs already.
+        """
+        if not self.stage:
+            return False
+        if self.stage.name != BOTH:
+            raise OwnerError("the next CA signs already, so its certificates are in use; go on with rollover.yml")
+        if not self._planning:
+            with self._files.locked():
+                # First what says that it counts: what a crash leaves of the others is made anew by the next beginning.
+                (self._files.directory / STATE).unlink(missing_ok=True)
+                for name in (KEY, CERTIFICATE, LIST):
+                    (self._files.directory / f"{NEXT}{name}").unlink(missing_ok=True)
+                self._forget()
+        return True
+
     def note_holder(self, label: str, role: str) -> None:
         """Remember that a machine has all anchors; OwnerError as above."""
         name = _name(label, role)
@@ -119,9 +140,9 @@ class Authorities:
                 self._write(replace(held, holders=tuple(sorted({*held.holders, name}))))
 
     def lacking(self) -> list[str]:
-        """Return which machines that are enrolled lack the next anchor; OwnerError when a record is damaged."""
+        """Return which machines with a certificate that counts lack the next anchor; OwnerError as above."""
         holders = self.stage.holders if self.stage else ()
-        names = [_name(each.label, each.role) for each in self._enrolments() if each.role in _MACHINES]
+        names = [_name(each.label, each.role) for each in self._counting() if each.role in _MACHINES]
         return [name for name in names if name not in holders]
 
     def issue(self, *, force: bool = False) -> bool:
@@ -142,9 +163,9 @@ class Authorities:
         return True
 
     def outdated(self) -> list[str]:
-        """Return what has a certificate of another CA than the issuing one; OwnerError when a record is damaged."""
+        """Return what has a certificate that counts of another CA than the issuing one; OwnerError as above."""
         issuer = x509.fingerprint(self.issuing.certificate)
-        return [_name(each.label, each.role) for each in self._enrolments() if each.issuer != issuer]
+        return [_name(each.label, each.role) for each in self._counting() if each.issuer != issuer]
 
     def retire(self, *, force: bool = False) -> bool:
         """Forget the former CA; return whether there was (would have been) one.
@@ -164,8 +185,9 @@ class Authorities:
             )
         if (left := self.outdated()) and not force:
             raise OwnerError(
-                f"certificates of the former CA are in use by {', '.join(left)}; run rollover.yml for these hosts "
-                "(and unenrol those that are gone), or say -e btmm_rollover_force=true"
+                f"certificates of the former CA are in use by {', '.join(left)}; run rollover.yml for these hosts, "
+                "login.yml for users with another key, unenrol.yml or revoke.yml for who is gone, or say "
+                "-e btmm_rollover_force=true"
             )
         if not self._planning:
             with self._files.locked():
@@ -179,7 +201,7 @@ class Authorities:
         for name in (LIST, KEY, CERTIFICATE):
             if (directory / f"{NEXT}{name}").exists():
                 (directory / f"{NEXT}{name}").replace(directory / name)
-        (directory / STATE).unlink()
+        (directory / STATE).unlink(missing_ok=True)  # another process may have done all this
 
     def _authority(self, prefix: str) -> Authority:
         path = self._files.directory / f"{prefix}{CERTIFICATE}"
@@ -198,9 +220,13 @@ class Authorities:
             raise OwnerError(f"{directory}: {name} and {other} do not match; restore both from one backup")
         return key
 
-    def _enrolments(self) -> list[Enrolment]:
+    def _counting(self) -> list[Enrolment]:
+        """Return whose certificate has neither ended nor been revoked: nobody waits for another."""
+        now = datetime.now(UTC)
+        revoked = {each.serial for each in Revocations(self._files, (), planning=True).all()}
         with owner_errors():
-            return list(self._registry.all())
+            held = list(self._registry.all())
+        return [each for each in held if each.serial not in revoked and datetime.fromisoformat(each.not_after) > now]
 
     def _read(self) -> Stage | None:
         path = self._files.directory / STATE
@@ -217,6 +243,9 @@ class Authorities:
 
     def _write(self, stage: Stage) -> None:
         write_atomic(self._files.directory / STATE, json.dumps(asdict(stage), indent=1).encode() + b"\n")
+        self._forget()
+
+    def _forget(self) -> None:
         self.__dict__.pop("stage", None)
         self.__dict__.pop("anchors", None)
 

@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 PROGRAMS = ["racoon", "setkey"]
 SWANCTL = Path("/etc/swanctl/conf.d")
 ZONES = Path("/etc/btmm")
+UNITS = Path("/etc/systemd/system")
+_SERVED = ("btmm-", "-policies.conf")  # around the zone's name: what the role tunnel adds to racoon's unit
 STRONGSWAN = "set tunnel_backend to strongswan"
+
+
+def served() -> list[str]:
+    """Return the zones that racoon serves on this host."""
+    before, after = _SERVED
+    found = UNITS.glob(f"*.service.d/{before}*{after}")
+    return sorted(path.name.removeprefix(before).removesuffix(after) for path in found)
 
 
 def faults(given: Mapping[str, Any], esp_fault: str) -> list[str]:

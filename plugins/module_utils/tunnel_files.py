@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import ipsec, ipsec_btmm, ipsec_racoon, ipsec_swanctl, racoon_grammar, racoon_setkey
+from . import ipsec, ipsec_btmm, ipsec_racoon, ipsec_swanctl, ipsec_weak, racoon_grammar, racoon_setkey
 from .ipsec import HEADING, InvalidTunnel, Local, Remote, Tunnel
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ def for_strongswan(options: Options) -> str:
     if any(own):
         if not all(own):
             raise InvalidTunnel(f"{local.identity} has proposals for IKE or ESP alone: give both, or none")
+        if (told := ipsec_weak.warning(options)) and not options.get("weak"):
+            raise InvalidTunnel(f"{told}: take others, or ask for the weak ones")
         wanted = ipsec.Proposals(*own)
     times = {key: options[name] for key, name in (("dpd_s", "dpd_delay"), ("idle_s", "idle")) if name in options}
     name = options["name"]

@@ -16,6 +16,7 @@ description:
     replaces certificates of the former CA, as those of any other CA.
   - V(retire) forgets the former CA, once nobody has a certificate of it. From then on every run of the roles takes it
     away.
+  - V(abandon) takes V(begin) back, as long as the next one does not sign.
   - A step that was taken is not taken again. Nothing is done on the managed host. Run it once per play (C(run_once)).
 options:
   zone: {description: The owner's zone. Default C(btmm_zone)., type: str}
@@ -26,7 +27,7 @@ options:
   step:
     description: What to do.
     type: str
-    choices: [begin, issue, retire]
+    choices: [begin, issue, retire, abandon]
     required: true
   force:
     description:

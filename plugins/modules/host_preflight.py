@@ -104,6 +104,11 @@ strongswan_version:
   returned: always
   type: str
   sample: 5.9.8
+racoon_zones:
+  description: The zones whose tunnels racoon has on this host.
+  returned: always
+  type: list
+  elements: str
 systemd_version:
   description: The running systemd, 0 without one.
   returned: always
@@ -161,6 +166,7 @@ def look(params: dict[str, Any]) -> dict[str, Any]:
         "default_ipv4": probe.way_to(params["towards"]),
         "clock_skew": round(skew, 1),
         "strongswan_version": probe.version(["swanctl", "--version"], r"strongSwan (\S+)"),
+        "racoon_zones": racoon_host.served(),
         "systemd_version": int(probe.version(["systemctl", "--version"], r"^systemd (\d+)") or 0),
         "python_version": platform.python_version(),
         "distribution": probe.distribution(),

@@ -95,7 +95,9 @@ options:
     default: relaxed
   idle: {description: Seconds without traffic after which a caller's tunnel is closed., type: int, default: 600}
   weak:
-    description: Accept settings that can be broken today, as V(back_to_my_mac) has. The module warns of them each time.
+    description:
+      - Accept settings that can be broken today, as V(back_to_my_mac) has; in proposals 3DES, MD5, SHA-1 and groups of
+        less than 2048 bits. The module warns of them each time.
     type: bool
     default: false
   state: {description: Whether the files should be there., type: str, choices: [present, absent], default: present}
@@ -163,7 +165,13 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.btmm.fleet.plugins.module_utils import ipsec, ipsec_btmm, ipsec_racoon, tunnel_files
+from ansible_collections.btmm.fleet.plugins.module_utils import (
+    ipsec,
+    ipsec_btmm,
+    ipsec_racoon,
+    ipsec_weak,
+    tunnel_files,
+)
 from ansible_collections.btmm.fleet.plugins.module_utils.atomic import write_atomic
 
 PEER = {
@@ -204,7 +212,10 @@ def rendered(module: AnsibleModule) -> dict[str, str]:
     """Return what each file shall hold."""
     given = module.params
     if given["backend"] == "strongswan":
-        return {given["path"]: tunnel_files.for_strongswan(given)}
+        text = tunnel_files.for_strongswan(given)
+        if told := ipsec_weak.warning(given):
+            module.warn(told)
+        return {given["path"]: text}
     if given["backend"] == "back_to_my_mac":
         files = tunnel_files.for_back_to_my_mac(given)
         module.warn(f"{given['identity']}: {ipsec_btmm.WEAKNESS}")

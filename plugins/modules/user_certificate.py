@@ -23,6 +23,13 @@ options:
     description: The user; he is the user of that name on the host.
     type: str
     required: true
+  known:
+    description:
+      - Whether a certificate is made only for a key that the owner signed for before, on this host and for this user,
+        and only while that certificate is not revoked. Whoever asks with another key is left as he is, since a run that
+        nobody watches is no place to judge whose key it is.
+    type: bool
+    default: false
   state:
     description:
       - V(absent) removes the user's key, request and certificate from the host. The owner's records are removed with
@@ -56,31 +63,31 @@ asked:
   type: bool
 name:
   description: The user.
-  returned: the user asked
+  returned: the user asked, with a key that is known if it has to be
   type: str
 key_fingerprint:
   description: SHA-256 over the public key that the user asks for, hex; C(btmm login) shows him the same.
-  returned: the user asked
+  returned: the user asked, with a key that is known if it has to be
   type: str
 certificate:
   description: The certificate, PEM.
-  returned: the user asked
+  returned: the user asked, with a key that is known if it has to be
   type: str
 fingerprint:
   description: SHA-256 over the DER certificate, hex.
-  returned: the user asked
+  returned: the user asked, with a key that is known if it has to be
   type: str
 serial:
   description: The certificate's serial number, hex.
-  returned: the user asked
+  returned: the user asked, with a key that is known if it has to be
   type: str
 not_after:
   description: End of the certificate's life, ISO 8601 in UTC.
-  returned: the user asked
+  returned: the user asked, with a key that is known if it has to be
   type: str
 reason:
   description: Why a certificate was (in check mode, would be) made; empty when it was not.
-  returned: the user asked
+  returned: the user asked, with a key that is known if it has to be
   type: str
 """
 

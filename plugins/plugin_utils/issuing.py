@@ -51,9 +51,9 @@ class IssuingAction(FleetAction, Generic[P]):
     def perform(self) -> dict[str, Any]:
         """Look at the host, sign what must be signed, and install only when something has to be."""
         found = self._on_host()
-        if found.get("failed") or self.options["state"] == "absent" or not self.is_asked(found):
-            return found
         store = self.store()
+        if found.get("failed") or self.options["state"] == "absent" or not self.is_asked(store, found):
+            return found
         wanted = self._wanted(store, found)
         certificate, installed, diffs = found["certificate"], True, list(found.get("diff", []))
         if wanted.reason and self.checking:
@@ -90,7 +90,7 @@ class IssuingAction(FleetAction, Generic[P]):
         """Whether a request may come from an RSA key, too."""
         return False
 
-    def is_asked(self, _found: Mapping[str, Any], /) -> bool:
+    def is_asked(self, _store: OwnerStore, _found: Mapping[str, Any], /) -> bool:
         """Return whether there is something to sign for; else the module's result is the action's."""
         return True
 

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -13,6 +11,7 @@ from ansible_collections.btmm.fleet.plugins.filter.crl_records import crl_record
 
 from tests.e2e import calls, proof
 from tests.e2e.click import as_user, log_in, ticket
+from tests.e2e.echoes import echoes
 from tests.e2e.fleet import CommandFailed, Fleet, seconds_until
 
 LIST = f"/etc/swanctl/x509crl/btmm-{proof.ZONE}.pem"
@@ -20,7 +19,6 @@ SECOND = LIST.replace(".pem", "+2.pem")  # strongSwan's copy
 RECEIVED = f"/var/lib/btmm/{proof.ZONE}/crl.pem"
 WATCHED = f"btmm-revoked@{proof.ZONE}.path"
 TAKE_UP = f"btmm-revoked@{proof.ZONE}.service"
-PINGS = "/run/rehearsal-pings"
 WITHIN_S = 60  # on a busy machine; otherwise a second or two
 
 
@@ -38,10 +36,12 @@ def loaded(fleet: Fleet, host: str) -> int:
 
 def publish(fleet: Fleet, pem: str) -> None:
     """Make the zone say that this is the list."""
-    (record,) = crl_records(pem)
-    name, rdata = f"{record['name']}.{proof.ZONE}.", record["rdata"][0]
-    update = f"server 127.0.0.1\nupdate delete {name} CERT\nupdate add {name} {record['ttl']} CERT {rdata}\nsend\n"
-    fleet.shell("zone", f"nsupdate -v -k /etc/bind/btmm/admin.key <<'END'\n{update}END")
+    lines = ["server 127.0.0.1"]
+    for record in crl_records(pem):
+        name, kind = f"{record['name']}.{proof.ZONE}.", record["type"]
+        lines += [f"update delete {name} {kind}", f"update add {name} {record['ttl']} {kind} {record['rdata'][0]}"]
+    update = "\n".join([*lines, "send"])
+    fleet.shell("zone", f"nsupdate -v -k /etc/bind/btmm/admin.key <<'END'\n{update}\nEND")
 
 
 def certificate_serial(fleet: Fleet, host: str) -> str:
@@ -64,24 +64,6 @@ def peers_of(fleet: Fleet, host: str) -> set[str]:
     """Return the labels of the hosts that a host has tunnels to."""
     listed = fleet.on(host, "swanctl", "--list-sas")
     return set(re.findall(rf"^  remote '([a-z]+)\.{re.escape(proof.ZONE)}'", listed, re.MULTILINE))
-
-
-@contextmanager
-def pinging(fleet: Fleet) -> Iterator[Callable[[], int]]:
-    """Have imac ping mini beside the block; what is yielded ends that, and returns how many pings had no answer."""
-    with fleet.started("imac", "bash", "-c", f"exec ping -6 -i 0.2 -w 600 mini.{proof.ZONE} > {PINGS}") as heard:
-
-        def lost() -> int:
-            fleet.on("imac", "pkill", "-INT", "-x", "ping")
-            heard()
-            told = fleet.on("imac", "cat", PINGS)
-            sent = re.search(r"^(\d+) packets transmitted", told, re.MULTILINE)
-            assert sent, told
-            answered = {int(number) for number in re.findall(r"icmp_seq=(\d+) ttl=", told)}
-            # Those of the last second may have been under way when it was ended.
-            return len(set(range(1, int(sent[1]) - 4)) - answered)
-
-        yield lost
 
 
 def is_refused(fleet: Fleet, server: str) -> bool:
@@ -143,12 +125,12 @@ def test_a_renewed_certificate_drops_no_tunnel(fleet: Fleet) -> None:
     """As every run does with a third of its life left. The former one counts until it ends, and is remembered."""
     proof.fetch(fleet, "imac", calls.PEER)
     before, former = associations(fleet, calls.PEER), certificate_serial(fleet, calls.PEER)
-    with pinging(fleet) as lost:
+    with echoes(fleet, "imac", f"mini.{proof.ZONE}") as lost:
         run = fleet.playbook(
             "playbooks/enrol.yml", "--limit", calls.PEER, "--tags", "identity", "-e", "identity_renew_certificate=true"
         )
         assert run.code == 0, run.output
-        assert lost() == 0
+        assert lost() == []
     renewed = certificate_serial(fleet, calls.PEER)
     assert renewed != former
     assert before <= associations(fleet, calls.PEER)
@@ -178,7 +160,7 @@ def test_a_revoked_host_is_shut_out_within_seconds(fleet: Fleet) -> None:
     for client in ("imac", "mini"):
         fleet.on(client, "curl", "--silent", "--fail", "--max-time", "10", f"http://macbook.{proof.ZONE}/")
     former, serial = number(fleet, "imac"), certificate_serial(fleet, "macbook")
-    with pinging(fleet) as lost:
+    with echoes(fleet, "imac", f"mini.{proof.ZONE}") as lost:
         run = fleet.playbook("playbooks/revoke.yml", variables={"btmm_revoke_hosts": "macbook"})
         assert run.code == 0, run.output
         for host in ("imac", "mini"):
@@ -186,7 +168,7 @@ def test_a_revoked_host_is_shut_out_within_seconds(fleet: Fleet) -> None:
             seconds_until(partial(is_rid_of, fleet, host, "macbook"), WITHIN_S, f"{host} is rid of macbook")
             listed = fleet.on(host, "swanctl", "--list-certs", "--type", "x509_crl")
             assert re.sub("[: ]", "", listed).count(serial) == 1
-        assert lost() <= 2
+        assert len(lost()) <= 2
     refused = calls.call(fleet, "macbook", own=own(fleet, "macbook"))
     assert refused is not None
     assert "AUTHENTICATION_FAILED" in refused

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from string import Template
@@ -59,7 +60,8 @@ def render_for_racoon(folder: Path, data_path: str) -> None:
 def render(folder: Path, data_path: str) -> None:
     """Write each host's /etc into a folder of its name, and the routers' rules beside them.
 
-    These are certificates, what the role would install, and the tunnel to the other host as the watcher would make it.
+    These are certificates, what the role would install, and the tunnel to the other host as the watcher would make it,
+    but opened by a trap: the hosts have no daemon that sees packets without a tunnel.
 
     Args:
         folder: an empty one.
@@ -81,7 +83,7 @@ def render(folder: Path, data_path: str) -> None:
         peer = other(host)
         local = ipsec.Local(host.identity, host.ula, PREFIX)
         remote = ipsec.Remote(peer.identity, peer.ula, IPv4Address(peer.wan), peer.port)
-        tunnel = ipsec.outbound(local, remote, start="trap")
+        tunnel = replace(ipsec.outbound(local, remote, start="trap"), revocation="strict")
         text = ipsec_swanctl.text({"to-peer": tunnel}, f"btmm-{ZONE}.pem", f"btmm-{ZONE}.pem")
         etc = folder / host.label / "etc"
         (etc / CALLS).write_text(text)

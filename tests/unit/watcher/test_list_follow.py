@@ -11,7 +11,8 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 from ansible_collections.btmm.fleet.plugins.filter.crl_records import crl_records
-from ansible_collections.btmm.fleet.plugins.module_utils import bundle
+from ansible_collections.btmm.fleet.plugins.module_utils import bundle, pem
+from ansible_collections.btmm.fleet.plugins.module_utils.push import Change, encode_push
 
 from tests.certificates import Owner
 from watcher import list_follow
@@ -40,16 +41,18 @@ class Zone:
             self.away -= 1
             raise ZoneServerError("away")
         answer = dns.message.make_response(message)
-        (record,) = crl_records(self.owner.crl.read_text())
+        records = {record["type"]: record["rdata"] for record in crl_records(self.owner.crl.read_text())}
         question = message.question[0]
-        assert (str(question.name), dns.rdatatype.to_text(question.rdtype)) == ("_crl.bob.members.example.", "CERT")
+        assert str(question.name) == "_crl.bob.members.example."
+        kind = dns.rdatatype.to_text(question.rdtype)
         if not self.empty:
-            answer.answer.append(dns.rrset.from_text(question.name, 120, "IN", "CERT", *record["rdata"]))
+            answer.answer.append(dns.rrset.from_text(question.name, 120, "IN", kind, *records[kind]))
         return answer
 
 
 @pytest.fixture
-def zone(tmp_path: Path) -> Zone:
+def zone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Zone:
+    monkeypatch.setattr(list_follow, "SPACED_S", 0.01)
     return Zone(Owner(tmp_path))
 
 
@@ -131,3 +134,46 @@ async def test_it_is_watched_without_any_tunnel(config: Config, zone: Zone, tmp_
     await async_written(path, zone.owner.crl.read_text())
     await following.async_stop()
     follow.stop()
+
+
+async def test_many_changes_at_once_are_few_lists(
+    config: Config, zone: Zone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first at once, the last in any case."""
+    path = tmp_path / "received.pem"
+    monkeypatch.setattr(list_follow, "SPACED_S", 0.2)
+    follow = ListFollow(config, zone, path)
+    follow.look()
+    await async_written(path, zone.owner.crl.read_text())
+    holder = zone.owner.host()
+    for _ in range(10):
+        zone.owner.revoke(holder)
+        follow.look()
+        await asyncio.sleep(0.005)
+    assert zone.asked == 1
+    await async_written(path, zone.owner.crl.read_text())
+    assert zone.asked == 2
+    follow.stop()
+
+
+async def test_a_list_that_is_too_long_is_told(
+    config: Config, zone: Zone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(list_follow, "_MAX_OCTETS", 100)
+    path = tmp_path / "received.pem"
+    follow = ListFollow(config, zone, path)
+    follow.look()
+    await async_until(lambda: "octets, so it is not taken" in caplog.text)
+    assert not path.exists()
+    follow.stop()
+
+
+async def test_what_is_followed_has_room_in_every_message(config: Config, zone: Zone, tmp_path: Path) -> None:
+    """However long the list is, two of them while the owner's CA is changed: in a PUSH, and in an event by UDP."""
+    longest = [pem.encode(pem.LIST, bytes([number]) * 30_000) for number in (1, 2)]
+    (record,) = (each for each in crl_records("".join(longest)) if each["type"] == "TXT")
+    name, kind = ListFollow(config, zone, tmp_path / "received.pem").set
+    assert (str(name), kind) == (f"{record['name']}.{zone.owner.zone}.", dns.rdatatype.TXT)
+    rrset = dns.rrset.from_text(name, 120, "IN", "TXT", *record["rdata"])
+    (message,) = encode_push([Change(name, kind, 120, rdata) for rdata in rrset])
+    assert len(message) < 512

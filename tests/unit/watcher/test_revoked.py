@@ -3,18 +3,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from ansible_collections.btmm.fleet.plugins.module_utils import crl, x509
+from ansible_collections.btmm.fleet.plugins.module_utils import bundle, crl, x509
 from cryptography import x509 as cx509
 
 from tests.certificates import Owner
-from watcher import revoked
+from watcher import charon, revoked
 from watcher.errors import ListError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from tests.certificates import Certificate
 
 # swanctl 5.9.8 --list-certs --type x509, after a call of mini.
 LISTED = """\
@@ -123,3 +130,139 @@ def test_what_cannot_be_run_is_one_sentence() -> None:
         revoked._run("no-such-command")
     with pytest.raises(ListError, match=r"openssl refuses .*see 'journalctl"):
         revoked._run("openssl", "crl", "-in", "/nowhere")
+
+
+@dataclass
+class Host:
+    """A host with mini as a peer; openssl is real, swanctl and charon are stand-ins."""
+
+    owner: Owner
+    lists: revoked.Lists
+    tunnels: dict[int, str]
+    known: str = ""
+    away: bool = False
+    orders: list[str] = field(default_factory=list)
+    closed: list[int] = field(default_factory=list)
+    meanwhile: list[Callable[[], object]] = field(default_factory=list)  # happens while charon loads
+
+    def take(self) -> list[str]:
+        self.orders, self.closed = [], []
+        return revoked.take(self.lists, self.owner.zone)
+
+    def install(self) -> None:
+        self.lists.installed.write_text(self.owner.crl.read_text())
+
+    def receive(self) -> None:
+        self.lists.received.write_text(self.owner.crl.read_text())
+
+    def run(self, real: Callable[..., str], *command: str, given: str = "") -> str:
+        if command[0] != "swanctl":
+            return real(*command, given=given)
+        self.orders.append(command[1])
+        if command[1] == "--load-creds" and self.meanwhile:
+            self.meanwhile.pop(0)()
+        return self.known if command[1] == "--list-certs" else ""
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    owner = Owner(tmp_path)
+    (tmp_path / "kdc").mkdir()
+    copies = (tmp_path / "kdc" / "crl.pem", tmp_path / "no-such-reader" / "crl.pem")
+    installed, received, judged = tmp_path / "crl.pem", tmp_path / "received.pem", tmp_path / "run" / "judged"
+    host = Host(owner, revoked.Lists(installed, received, copies, owner.ca, judged), {1: f"mini.{owner.zone}"})
+    host.install()
+    monkeypatch.setattr(revoked, "_run", partial(host.run, revoked._run))
+    monkeypatch.setattr(charon, "is_away", lambda: host.away)
+    monkeypatch.setattr(charon, "session", lambda: contextlib.nullcontext())
+    monkeypatch.setattr(charon, "identities", lambda _, end: [t for t in host.tunnels.items() if t[1].endswith(end)])
+    monkeypatch.setattr(charon, "forget", lambda _, number: host.closed.append(number))
+    return host
+
+
+def listed(holder: Certificate) -> str:
+    """Return what swanctl shows of a peer's certificate."""
+    certificate = cx509.load_pem_x509_certificate(holder.certificate.read_bytes())
+    name = certificate.subject.rfc4514_string().partition("=")[2].partition(",")[0]
+    return f'  subject:  "CN={name}"\n  serial:    {certificate.serial_number:x}\n  altNames:  {name}\n'
+
+
+def test_a_list_is_taken_up_by_all_who_judge(host: Host) -> None:
+    """Received, installed, charon's second file, the KDC's; not where there is no reader."""
+    mini = host.owner.host("mini")
+    host.known = listed(mini)
+    host.take()
+    assert host.orders == ["--list-certs", "--load-creds", "--flush-certs"]
+    host.owner.revoke(mini)
+    host.receive()
+    told = host.take()
+    assert any(line.startswith("took list ") for line in told)
+    assert any("its certificate was revoked" in line for line in told)
+    assert host.closed == [1]
+    text = host.owner.crl.read_text()
+    for path in (host.lists.installed, bundle.second_path(host.lists.installed), host.lists.copies[0]):
+        assert path.read_text() == text
+    assert not host.lists.copies[1].parent.exists()
+
+
+def test_who_cannot_be_judged_is_closed_only_by_news(host: Host) -> None:
+    """Another's tunnel, and what is of another zone, is left alone."""
+    host.owner.revoke(host.owner.host("macbook", 3))
+    host.install()
+    host.known = listed(host.owner.host("imac", 2))
+    host.tunnels |= {2: f"imac.{host.owner.zone}", 3: "mini.eve.members.example"}
+    assert any("has to show it again" in line for line in host.take())
+    assert host.closed == [1]
+    host.take()
+    assert host.closed == []
+    host.owner.revoke(host.owner.host("macbook", 3))
+    host.install()
+    host.take()
+    assert host.closed == [1]
+
+
+def test_what_comes_meanwhile_is_taken_up_too(host: Host) -> None:
+    """systemd starts nothing for it: by Ansible, then by the zone."""
+    mini = host.owner.host("mini")
+    host.known = listed(mini)
+
+    def revoke_by_ansible() -> None:
+        host.owner.revoke(host.owner.host("macbook", 3))
+        host.install()
+
+    def revoke_by_the_zone() -> None:
+        host.owner.revoke(mini)
+        host.receive()
+
+    host.meanwhile = [revoke_by_ansible, revoke_by_the_zone]
+    host.take()
+    assert host.orders.count("--load-creds") == 3
+    assert host.closed == [1]
+    assert host.lists.copies[0].read_text() == host.lists.installed.read_text() == host.owner.crl.read_text()
+
+
+def test_without_charon_it_is_put_where_charon_looks(host: Host) -> None:
+    host.away = True
+    host.owner.revoke(host.owner.host("mini"))
+    host.receive()
+    assert host.take()[-1] == "charon is away, so it finds the list at its start"
+    assert host.orders == []
+    assert bundle.second_path(host.lists.installed).read_text() == host.owner.crl.read_text()
+    assert host.lists.copies[0].read_text() == host.owner.crl.read_text()
+
+
+def test_without_any_list_it_says_so(host: Host) -> None:
+    host.lists.installed.unlink()
+    with pytest.raises(ListError, match=r"there is no list at .*: run the role identity"):
+        host.take()
+
+
+def test_charon_is_away_when_nobody_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "vici"
+    monkeypatch.setattr(charon, "SOCKET", str(path))
+    assert charon.is_away()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        assert not charon.is_away()
+    assert charon.is_away()  # it was killed

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -121,7 +123,8 @@ def test_the_documentation_names_all_reasons() -> None:
 
 def test_the_zone_says_it_octet_for_octet(place: Place) -> None:
     done = place.revoke(hosts=["mini"])
-    (record,) = crl_records(done["crl"])
+    record, digest = crl_records(done["crl"])
     content = record["rdata"][0].removeprefix("PKIX 0 0 ")
+    assert digest["rdata"] == [f'"sha256={hashlib.sha256(base64.b64decode(content)).hexdigest()}"']
     folded = "\n".join(content[start : start + 64] for start in range(0, len(content), 64))
     assert f"-----BEGIN X509 CRL-----\n{folded}\n-----END X509 CRL-----\n" == done["crl"]

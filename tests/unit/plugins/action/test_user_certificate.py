@@ -17,7 +17,7 @@ from unittest import mock
 
 import pytest
 from ansible.errors import AnsibleActionFail
-from ansible_collections.btmm.fleet.plugins.action import owner_store, user_certificate
+from ansible_collections.btmm.fleet.plugins.action import owner_store, revocation, user_certificate
 from ansible_collections.btmm.fleet.plugins.module_utils import x509
 from ansible_collections.btmm.fleet.plugins.module_utils.owner import OwnerStore
 from ansible_collections.btmm.fleet.plugins.module_utils.user_files import UserFiles, acting_as
@@ -188,6 +188,29 @@ def test_one_user_on_two_hosts(home: Home) -> None:
     assert home.owner(state="absent", forget="mini")["changed"]
     assert [each.label for each in store.enrolments()] == ["imac"]
     assert other.sign()["reason"] == "the owner has no record of it"
+
+
+def test_nobody_new_gets_one_unseen(home: Home) -> None:
+    """As in a rollover: renewed is what the owner knows, whatever else was left in a home meanwhile."""
+    home.ask()
+    assert not home.sign(known=True)["changed"]
+    assert not home.files.certificate.exists()
+    first = home.sign()
+    assert home.sign(known=True, renew=True)["serial"] != first["serial"]
+    home.ask()  # another key
+    assert not home.sign(known=True, renew=True)["changed"]
+    home.files.request.write_bytes(b"junk")
+    assert not home.sign(known=True)["changed"]
+
+
+@pytest.mark.parametrize("reason", ["key_compromise", "superseded"])
+def test_who_was_revoked_is_no_more_known(home: Home, reason: str) -> None:
+    home.ask()
+    home.sign()
+    run_action(revocation.ActionModule, {"users": ["alice"], "reason": reason}, home.variables)
+    assert not home.sign(known=True)["changed"]
+    if reason == "superseded":
+        assert home.sign()["reason"] == "it was revoked"
 
 
 def test_another_hosts_key_is_refused(home: Home) -> None:

@@ -10,6 +10,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
+from ansible.utils.display import Display
 from ansible_collections.btmm.fleet.plugins.filter.swanctl_conf import FilterModule
 
 from tests.unit.swanctl_conf import parsed
@@ -116,6 +117,16 @@ def test_what_the_hosts_strongswan_lists() -> None:
         assert installed(__tunnel_able=other) == installed()
     own = {"tunnel_ike_proposals": ["aes256-sha256-modp2048"], "tunnel_esp_proposals": ["aes256-sha512"]}
     assert installed(__tunnel_able={"stdout": LISTED}, **own) == installed(**own)
+
+
+def test_weak_proposals_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(Display, "warning", lambda _, text: warnings.append(text))
+    own = {"tunnel_ike_proposals": ["aes256-sha1-modp1024"], "tunnel_esp_proposals": ["aes256-sha512"]}
+    with pytest.raises(AnsibleFilterError, match=r"sha1, modp1024 .*take others, or ask for the weak ones"):
+        installed(**own)
+    assert "proposals = aes256-sha1-modp1024\n" in installed(tunnel_weak=True, **own)
+    assert warnings == ["imac.bob.example: sha1, modp1024 in its proposals can be broken today"]
 
 
 @pytest.mark.parametrize(

@@ -288,7 +288,7 @@ def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)  # a disk may be slow
 @given(content=st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
 def test_foreign_files_are_told_not_tripped_over(spoilt: Path, content: bytes) -> None:
     folder = spoilt / "owner" / ZONE

@@ -7,16 +7,23 @@ import base64
 import contextlib
 import stat
 import subprocess
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unittest import mock
 
 import pytest
 from ansible_collections.btmm.fleet.plugins.module_utils import bundle, x509
 from ansible_collections.btmm.fleet.plugins.module_utils.owner import OwnerError, OwnerStore
 from ansible_collections.btmm.fleet.plugins.module_utils.owner_revocations import of_enrolment
+from ansible_collections.btmm.fleet.plugins.module_utils.registry import Registry
 from cryptography import x509 as cx509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ZONE = "bob.members.example"
 REALM = f"LKDC:SHA1.{'0' * 40}"
@@ -118,6 +125,73 @@ def test_who_was_revoked_is_revoked_under_both(owner: Owner) -> None:
     assert len(bundle.split(owner.store().revocations.pem())) == 2
 
 
+def test_a_beginning_can_be_taken_back(owner: Owner) -> None:
+    """As long as the next CA signed nothing."""
+    assert not owner.store().authorities.abandon()
+    before = {path.name for path in owner.store().directory.iterdir()}
+    owner.begin()
+    owner.store().revocations.pem()
+    assert owner.store(planning=True).authorities.abandon()
+    assert owner.store().authorities.stage
+    store = owner.store()
+    assert store.authorities.abandon()
+    assert store.authorities.stage is None
+    assert {path.name for path in store.directory.iterdir()} - before == {"crl.pem", "revoked.json", ".lock"} - before
+    assert len(bundle.split(store.ca_certificate_pem)) == 1
+    owner.begin()
+    owner.store().authorities.issue(force=True)
+    with pytest.raises(OwnerError, match=r"signs already.*; go on with rollover\.yml"):
+        owner.store().authorities.abandon()
+
+
+def test_what_counts_no_more_holds_nobody_up(owner: Owner) -> None:
+    """A KDC that was revoked by its serial number, a host that was away until its certificate ended."""
+    owner.begin()
+    kdc = owner.store().enrolment("imac", "kdc")
+    assert kdc is not None
+    owner.store().revocations.add(of_enrolment(kdc, "superseded"))
+    assert owner.store().authorities.lacking() == ["imac", "mini"]
+    owner.sign("imac")
+    assert not owner.store().authorities.issue()
+    mini = owner.store().enrolment("mini")
+    assert mini is not None
+    ended = replace(mini, not_after=datetime.now(UTC).isoformat())
+    Registry(owner.store().directory / "hosts").put(ended)
+    assert owner.store().authorities.lacking() == []
+    assert owner.store().authorities.issue()
+    assert owner.store().authorities.outdated() == ["imac"]
+    owner.sign("imac")
+    assert owner.store().authorities.retire()
+
+
+def test_who_was_revoked_on_the_way_stays_so(owner: Owner) -> None:
+    """Under both CAs while there are two, under the one that is left at last."""
+    revoked = []
+    steps: tuple[Callable[[], bool], ...] = (
+        owner.begin,
+        lambda: owner.store().authorities.issue(force=True),
+        lambda: True,
+    )
+    for step, label in zip(steps, ("macbook", "mini", "imac"), strict=True):
+        assert step()
+        revoked.append(owner.sign(label))
+        record = owner.store().enrolment(label)
+        assert record is not None
+        owner.store().revocations.add(of_enrolment(record, "key_compromise"))
+        for certificate in revoked:
+            assert "certificate revoked" in owner.verify(certificate)
+    numbers = {int(cx509.load_pem_x509_certificate(each.encode()).serial_number) for each in revoked}
+
+    def listed() -> list[set[int]]:
+        lists = bundle.split(owner.store().revocations.pem())
+        return [{entry.serial_number for entry in cx509.load_pem_x509_crl(each.encode())} for each in lists]
+
+    former, following = listed()
+    assert numbers <= former == following
+    assert owner.store().authorities.retire(force=True)
+    assert listed() == [following]
+
+
 def test_the_former_one_is_kept_while_it_is_used(owner: Owner) -> None:
     assert not owner.store().authorities.retire()
     owner.begin()
@@ -126,7 +200,7 @@ def test_the_former_one_is_kept_while_it_is_used(owner: Owner) -> None:
     owner.store().authorities.issue(force=True)
     imac = owner.sign("imac")
     owner.sign("imac", realm=REALM)
-    with pytest.raises(OwnerError, match=r"in use by mini; run rollover\.yml for these"):
+    with pytest.raises(OwnerError, match=r"in use by mini; run rollover\.yml for these hosts, login"):
         owner.store().authorities.retire()
     mini = owner.sign("mini")
     owner.store().revocations.pem()
@@ -195,6 +269,17 @@ def test_a_backup_has_both(owner: Owner, tmp_path: Path) -> None:
     assert other.restore(files)
     assert other.ca == owner.store().ca
     assert other.revocations.pem() == owner.store().revocations.pem()
+
+
+def test_a_backup_from_before_is_the_same_owners(owner: Owner) -> None:
+    """What came since then stays: the CA, too."""
+    files = owner.store().export()
+    owner.begin()
+    owner.store().authorities.issue(force=True)
+    owner.store().authorities.retire(force=True)
+    after = owner.store().ca
+    assert not owner.store().restore(files)
+    assert owner.store().ca == after
 
 
 def test_a_damaged_stage_is_told(owner: Owner) -> None:

@@ -34,6 +34,15 @@ def test_a_host_that_can() -> None:
     assert racoon_host.faults(WANTED, "") == []
 
 
+def test_which_zones_racoon_serves(able: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(racoon_host, "UNITS", able)
+    assert racoon_host.served() == []
+    for name in ("racoon.service.d/btmm-bob.example-policies.conf", "strongswan.service.d/btmm-work.example.conf"):
+        (able / name).parent.mkdir()
+        (able / name).touch()
+    assert racoon_host.served() == ["bob.example"]
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.btmm.fleet.plugins.module_utils import racoon_grammar, racoon_setkey, tunnel_files
+from ansible_collections.btmm.fleet.plugins.module_utils import ipsec_weak, racoon_grammar, racoon_setkey, tunnel_files
 from ansible_collections.btmm.fleet.plugins.module_utils.ipsec import InvalidTunnel
 from ansible_collections.btmm.fleet.plugins.module_utils.racoon_lexer import RacoonError
 from hypothesis import given
@@ -63,6 +63,20 @@ RACOON_CHANGES = st.fixed_dictionaries(
         "key": HOSTILE,
     },
 )
+
+
+@pytest.mark.parametrize(
+    ("proposal", "weak"),
+    [
+        ("aes256gcm16-prfsha384-x25519-ke1_mlkem768", []),
+        ("aes256-sha256-modp2048", []),
+        ("AES128-SHA-MODP1536", ["sha", "modp1536"]),
+        ("aes256gcm16-prfsha1-x25519-ke2_modp1024s160", ["prfsha1", "ke2_modp1024s160"]),
+        ("null-md5_128-sha1_160-des-prfmd5", ["null", "md5_128", "sha1_160", "des", "prfmd5"]),
+    ],
+)
+def test_what_is_weak(proposal: str, weak: list[str]) -> None:
+    assert ipsec_weak.found([proposal, proposal]) == weak
 
 
 def test_swanctl_conf_as_a_whole() -> None:

@@ -132,6 +132,17 @@ def test_strongswan_with_own_proposals(run: Any, strongswan: dict[str, Any]) -> 
     assert " esp_proposals = aes256-sha512\n" in text
 
 
+def test_strongswan_with_weak_proposals(run: Any, strongswan: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _, text: warnings.append(text))
+    weak = {**strongswan, "ike_proposals": ["3des-sha1-modp1024"], "esp_proposals": ["aes128-md5"]}
+    refused = run(weak)
+    assert "3des, sha1, modp1024, md5 in its proposals can be broken today: take others, or ask" in refused["msg"]
+    assert not Path(strongswan["path"]).exists()
+    assert run({**weak, "weak": True})["changed"]
+    assert warnings == ["imac.bob.example: 3des, sha1, modp1024, md5 in its proposals can be broken today"]
+
+
 def test_strongswan_with_ml_kem(run: Any, strongswan: dict[str, Any]) -> None:
     run({**strongswan, "algorithms": ["CURVE_25519", "ML_KEM_768"]})
     assert " proposals = aes256gcm16-prfsha384-x25519-ke1_mlkem768," in Path(strongswan["path"]).read_text()
