@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import glob
+import platform
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
@@ -27,6 +29,39 @@ class RacoonFiles:
     configuration: str
     policies: str
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What each file shall hold, by its path, and what is worth a warning."""
+
+    contents: dict[str, str]
+    warnings: tuple[str, ...] = ()
+
+
+def rendered(options: Options, *, look: bool) -> Files:
+    """Return the files of the IPsec program that is the `backend`.
+
+    Args:
+        options: those of the module tunnel_config, with all defaults.
+        look: whether files that racoon's name have to be there.
+
+    Raises:
+        InvalidTunnel, RacoonError: as the functions below.
+    """
+    path = options["path"]
+    if options["backend"] == "strongswan":
+        weak = ipsec_weak.warning(options)
+        return Files({path: for_strongswan(options)}, (weak,) if weak else ())
+    if options["backend"] == "back_to_my_mac":
+        named = for_back_to_my_mac(options)
+        warning = f"{options['identity']}: {ipsec_btmm.WEAKNESS}"
+        return Files({str(Path(path, name)): text for name, text in named.items()}, (warning,))
+    system = options["system"] or ("linux" if platform.system() == "Linux" else "bsd")
+    exists = (lambda each: bool(glob.glob(each))) if look else None  # noqa: PTH207 - an absolute one
+    found = for_racoon({**options, "system": system}, exists)
+    contents = {path: found.configuration, options["policy_path"]: found.policies}
+    return Files(contents, tuple(f"{path} {note}" for note in found.notes))
 
 
 def for_strongswan(options: Options) -> str:

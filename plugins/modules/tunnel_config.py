@@ -159,19 +159,12 @@ policy_changes:
   type: str
 """
 
-import glob
 import platform
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.btmm.fleet.plugins.module_utils import (
-    ipsec,
-    ipsec_btmm,
-    ipsec_racoon,
-    ipsec_weak,
-    tunnel_files,
-)
+from ansible_collections.btmm.fleet.plugins.module_utils import ipsec, ipsec_racoon, tunnel_files
 from ansible_collections.btmm.fleet.plugins.module_utils.atomic import write_atomic
 
 PEER = {
@@ -208,27 +201,6 @@ NEEDED = {
 }
 
 
-def rendered(module: AnsibleModule) -> dict[str, str]:
-    """Return what each file shall hold."""
-    given = module.params
-    if given["backend"] == "strongswan":
-        text = tunnel_files.for_strongswan(given)
-        if told := ipsec_weak.warning(given):
-            module.warn(told)
-        return {given["path"]: text}
-    if given["backend"] == "back_to_my_mac":
-        files = tunnel_files.for_back_to_my_mac(given)
-        module.warn(f"{given['identity']}: {ipsec_btmm.WEAKNESS}")
-        return {str(Path(given["path"], name)): text for name, text in files.items()}
-    system = given["system"] or ("linux" if platform.system() == "Linux" else "bsd")
-    # A dry run may come before the task that installs the certificates.
-    exists = None if module.check_mode else (lambda path: bool(glob.glob(path)))  # noqa: PTH207 - an absolute one
-    found = tunnel_files.for_racoon({**given, "system": system}, exists)
-    for note in found.notes:
-        module.warn(f"{given['path']} {note}")
-    return {given["path"]: found.configuration, given["policy_path"]: found.policies}
-
-
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -242,7 +214,13 @@ def main() -> None:
     if given["state"] == "present" and missing:
         module.fail_json(msg=f"{given['identity']}: backend {given['backend']} needs {', '.join(missing)}: give it")
     try:
-        wanted = rendered(module) if given["state"] == "present" else {}
+        files = tunnel_files.Files({})
+        if given["state"] == "present":
+            # A dry run may come before the task that installs the certificates.
+            files = tunnel_files.rendered(given, look=not module.check_mode)
+        for told in files.warnings:
+            module.warn(told)
+        wanted = files.contents
         before = tunnel_files.held(given, wanted)
         changed = [path for path in {**before, **wanted} if before.get(path) != wanted.get(path)]
         for path in changed if not module.check_mode else ():
