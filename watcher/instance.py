@@ -204,7 +204,7 @@ class Instance:
         link = uplink.find(self._toward, self._toward6)
         if link == self._uplink or self._sleeping is not None:
             return
-        _LOGGER.info("network changed: %s", _describe(link))
+        _LOGGER.info("network changed: %s", link or "no way out")
         self._start_over()
 
     def _glance(self) -> None:
@@ -252,6 +252,8 @@ class Instance:
         if away_since is None:
             self._presence.served()
             self._rendezvous.served()
+            if self._push is not None:
+                self._push.served()
 
     def _relay_changed(self) -> None:
         self._presence.relay_changed()
@@ -292,9 +294,3 @@ class Instance:
                 for t in tunnels
             ]
         )
-
-
-def _describe(link: Uplink | None) -> str:
-    if link is None:
-        return "no way out"
-    return f"{link.address} by gateway {link.gateway}" if link.gateway else f"{link.address} without a gateway"

@@ -100,7 +100,7 @@ class _Channel:
                     return await connection.async_exchange(message, self._key, self.where)
             except TimeoutError as err:
                 # The path may be dead, with a NAT's state or a moved address: only a new connection can tell.
-                connection.close()
+                connection.abort()
                 raise ZoneServerError(f"{self.where} does not answer: check that it runs") from err
             except _ConnectionLostError as err:
                 if fresh:
@@ -109,7 +109,7 @@ class _Channel:
     def drop(self) -> None:
         self._failure = None
         if self._connection is not None:
-            self._connection.close()
+            self._connection.abort()
 
     @property
     def where(self) -> str:
@@ -197,6 +197,11 @@ class _Connection:
     def close(self) -> None:
         self._fail("closed")
         self._reading.cancel()
+
+    def abort(self) -> None:
+        # On a dead path asyncio's TLS would wait for the other end's farewell for 30 s, and keep its buffers meanwhile.
+        self.close()
+        self._writer.transport.abort()
 
     def _free_id(self) -> int:
         while (number := dns.entropy.random_16()) in self._pending:

@@ -41,6 +41,9 @@ class Channel(Protocol):
     def close(self) -> None:
         """Begin to close it: `async_receive` ends."""
 
+    def abort(self) -> None:
+        """Close it at once, with what is still to be sent."""
+
 
 class Connection:
     """A TLS or TCP connection."""
@@ -66,6 +69,10 @@ class Connection:
     def close(self) -> None:
         """Close gracefully."""
         self._writer.close()
+
+    def abort(self) -> None:
+        """Close without a word: the path may be dead, and a graceful end then takes asyncio's TLS 30 s."""
+        self._writer.transport.abort()
 
     async def async_close(self) -> None:
         """Close, and wait for that."""
@@ -121,6 +128,11 @@ class Datagrams(asyncio.DatagramProtocol):
         """Close, after what is still to be sent."""
         if self._transport is not None:
             self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
 
     async def async_close(self) -> None:
         """Close."""

@@ -95,8 +95,13 @@ class LlqSession:
                     self._take(wire)
                     self._act()
         except (OSError, EOFError):
-            if not self._closing:
+            closing = self._closing
+            self.abort()
+            if not closing:
                 raise
+        except asyncio.CancelledError:
+            self.abort()
+            raise
         finally:
             self.close()
             await self._channel.async_close()
@@ -123,6 +128,11 @@ class LlqSession:
                 self.unsubscribe(question)
             self._closing = True
             self._channel.close()
+
+    def abort(self) -> None:
+        """End all at once, whether the server hears of it or not."""
+        self.close()
+        self._channel.abort()
 
     def _wake_at(self) -> float | None:
         dues = [asked.due for asked in self._asked.values()]

@@ -64,8 +64,13 @@ class Session:
                 if self.refusals and not self._active:
                     return
         except (dso.DsoError, OSError, EOFError):
-            if not self._writer.is_closing():
+            closing = self._writer.is_closing()
+            self.abort()
+            if not closing:
                 raise
+        except asyncio.CancelledError:
+            self.abort()
+            raise
         finally:
             self.close()
             with contextlib.suppress(OSError):
@@ -93,6 +98,10 @@ class Session:
     def close(self) -> None:
         """Close gracefully."""
         self._writer.close()
+
+    def abort(self) -> None:
+        """End it at once. On a path that is dead a graceful end takes asyncio's TLS 30 s, and we wait with it."""
+        self._writer.transport.abort()
 
     def _keepalive(self) -> int:
         number = self._number()

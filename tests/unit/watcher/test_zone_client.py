@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.deadpath import dead_path
 from watcher import zone_client
 from watcher.config import Config, Server
 from watcher.errors import ZoneServerError
@@ -196,6 +197,17 @@ async def test_silence_is_told_and_the_connection_given_up(rig: Rig, monkeypatch
     rig.server.mode = ""
     await rig.ask()
     assert rig.server.connections == 2
+
+
+async def test_connections_over_a_dead_path_are_given_up_without_a_farewell(rig: Rig) -> None:
+    server = rig.config.server
+    async with dead_path(server.port) as path:
+        rig.client = ZoneClient(dataclasses.replace(rig.config, server=Server(server.name, ("127.0.0.1",), path.port)))
+        await rig.ask()
+        await path.async_die()
+        rig.client.drop()
+        async with asyncio.timeout(3.0):
+            await path.async_left()
 
 
 async def test_another_servers_certificate_is_not_trusted(rig: Rig) -> None:
