@@ -19,6 +19,7 @@ from .follow import Following, PollingFollower
 from .last_known import LastKnown
 from .link import Link
 from .list_follow import ListFollow
+from .listing import Listing
 from .magic import Magic
 from .peers import Locator, Vantage
 from .places import LIST_FILE, REVOKED_ROOT
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from dns.name import Name
     from dns.rdatatype import RdataType
 
-    from .charon import Tunnel
     from .config import Config
     from .follow import Follower
     from .places import Places
@@ -65,7 +65,7 @@ class Instance:
         self._presence = Presence(
             config, self._client, places, status, self._faults, self._rendezvous, self._gateway_changed
         )
-        self._tunnels = Tunnels(config, self._locator, self._peers_changed, self._rendezvous)
+        self._tunnels = Tunnels(config, self._locator, lambda: self._listing.look(), self._rendezvous)
         self._stub = Stub(Magic(config, self._asker, self._locator, self._tunnels).async_answer)
         self._list = ListFollow(config, self._client, places.state / LIST_FILE)
         self._following = Following(self._locator, self._tunnels.peer_moved, {self._list.set: self._list.look})
@@ -77,13 +77,12 @@ class Instance:
             self._following.beside,
             lambda known, refused: self._status.set(realms=known, realms_refused=refused),
         )
+        self._listing = Listing(self._tunnels, self._locator, status, (self._following.tunnels, self._realms.met))
         self._push: PushFollower | None = None
         self._demand = Demand(config, self._locator, self._tunnels)
         self._link = Link(self._demand.packet)
         self._watch: netlink.Watch | None = None
         self._clock: clock.Watch | None = None
-        self._listing: asyncio.Task[None] | None = None
-        self._unlisted = False
         self._uplink: Uplink | None = None
         self._sleeping: asyncio.Task[None] | None = None
         self._changed_at = 0.0
@@ -169,8 +168,7 @@ class Instance:
         await self._realms.async_stop()
         await self._following.async_stop()
         await self._rendezvous.async_stop()
-        if self._listing is not None:
-            self._listing.cancel()
+        self._listing.stop()
         await self._stub.async_stop()
         self._asker.stop()
         self._link.close()
@@ -264,33 +262,3 @@ class Instance:
     def _zone_changed(self, name: Name, rdtype: RdataType) -> None:
         self._following.changed(name, rdtype)
         self._realms.changed(name, rdtype)
-
-    def _peers_changed(self) -> None:
-        self._unlisted = True
-        if self._listing is None or self._listing.done():
-            self._listing = background.start(self._async_list())
-
-    async def _async_list(self) -> None:
-        while self._unlisted:  # again, when something changed while charon was asked
-            self._unlisted = False
-            self._tell(await self._tunnels.async_list())
-
-    def _tell(self, tunnels: list[Tunnel]) -> None:
-        labels = (self._locator.label_of(tunnel.identity) for tunnel in tunnels)
-        peers = frozenset(label for label in labels if label)
-        self._following.tunnels(peers)
-        self._realms.met(peers)
-        self._status.set(
-            peers=[
-                {
-                    "name": t.identity,
-                    "address": t.address,
-                    "outer": str(t.remote),
-                    "connection": t.connection,
-                    "rung": self._tunnels.rung(t),
-                    "key_exchange": t.key_exchange,
-                    "post_quantum": t.post_quantum,
-                }
-                for t in tunnels
-            ]
-        )
