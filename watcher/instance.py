@@ -61,9 +61,18 @@ class Instance:
         table = LastKnown(config, places.state)
         self._asker = Remembered(config, self._client, table, self._served)
         self._locator = Locator(config, self._asker, self._vantage)
-        self._rendezvous = Rendezvous(config, self._asker, self._relay_changed)
+        self._rendezvous = Rendezvous(
+            config, self._asker, lambda: self._presence.relay_changed(), lambda: self._presence.ask_gateway()
+        )
         self._presence = Presence(
-            config, self._client, places, status, self._faults, self._rendezvous, self._gateway_changed
+            config,
+            self._client,
+            places,
+            status,
+            self._faults,
+            self._rendezvous,
+            self._gateway_changed,
+            self._outer_changed,
         )
         self._tunnels = Tunnels(config, self._locator, lambda: self._listing.look(), self._rendezvous)
         self._stub = Stub(Magic(config, self._asker, self._locator, self._tunnels).async_answer)
@@ -216,6 +225,11 @@ class Instance:
         _LOGGER.info("the gateway announced a change")
         self._start_over()
 
+    def _outer_changed(self) -> None:
+        """Whatever went through the NAT of before is dead, and where the relay saw us is the past."""
+        _LOGGER.info("the gateway has another address or port for this host")
+        self._renew_connections()
+
     def _leapt(self, leap: clock.Leap) -> None:
         if abs(leap.set_s) >= clock.LEAP_S:
             _LOGGER.info(
@@ -236,13 +250,16 @@ class Instance:
             self._sleeping = None
             self._status.set(asleep=False)
         self._uplink = uplink.find(self._toward, self._toward6)
+        self._renew_connections()
+        self._presence.moved(self._uplink)
+
+    def _renew_connections(self) -> None:
         self._client.drop()
         if self._push is not None:
             self._push.reconnect()
         self._rendezvous.moved()
         # First of all, and not waiting for the rest: what is in use now, and can be called from here.
         self._tunnels.moved()
-        self._presence.moved(self._uplink)
 
     def _served(self, away_since: str | None) -> None:
         """Nobody serves the zone since then, or, None, somebody does again."""
@@ -252,9 +269,6 @@ class Instance:
             self._rendezvous.served()
             if self._push is not None:
                 self._push.served()
-
-    def _relay_changed(self) -> None:
-        self._presence.relay_changed()
 
     def _vantage(self) -> Vantage:
         return Vantage(self._uplink, self._presence.outer)
