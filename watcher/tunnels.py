@@ -149,15 +149,20 @@ class Tunnels:
     # -- moves
 
     async def _async_moved(self) -> None:
-        # What is under way comes from the old address: it would only be in the way.
-        running = list(self._running.values())
+        running = dict(self._running)
         self._caller.forget_ways()
         self._better.renew_all()
         with contextlib.suppress(TunnelError):
-            held = await asyncio.to_thread(self._abandon)
-            await asyncio.gather(*running, return_exceptions=True)
-            for tunnel in _latest(held):
-                self._get_back(tunnel)
+            # What is under way comes from the old address: it would only be in the way.
+            for tunnel in _latest(await asyncio.to_thread(self._abandon)):
+                label = self._locator.label_of(tunnel.identity)
+                self._spawn(self._async_get_back_after(running.get(label or ""), tunnel))
+
+    async def _async_get_back_after(self, attempt: asyncio.Task[str] | None, tunnel: Tunnel) -> None:
+        """Wait for nobody but an attempt at the same peer: one that is off may take many seconds."""
+        if attempt is not None:
+            await asyncio.wait([attempt])
+        self._get_back(tunnel)
 
     async def _async_peer_moved(self, label: str) -> None:
         self._better.renew(label)

@@ -303,6 +303,28 @@ async def test_after_a_move_every_peer_is_called_whoever_opened_the_tunnel(rig: 
     assert rig.charon.unloaded[NAME]["unique"] == "no"
 
 
+async def test_after_a_move_nobody_waits_for_the_call_of_a_peer_that_is_off(rig: Rig) -> None:
+    await rig.locator.async_locate("imac")
+    rig.charon.establish("btmm-in")
+    over, initiate = threading.Event(), rig.charon.initiate
+
+    def initiate_slowly(request: dict[str, str]) -> Iterator[object]:
+        if "mini" in request["ike"]:
+            over.wait(5)
+            raise CommandException("timeout")
+        return initiate(request)
+
+    rig.charon.initiate = initiate_slowly  # type: ignore[method-assign]
+    off = Peer("mini", "mini.bob.members.example", IPv6Address("fd12:3456:789a::3"), (Way("direct", ELSEWHERE),))
+    calling = asyncio.create_task(rig.tunnels.async_ensure(off))
+    await asyncio.sleep(0.1)
+    rig.tunnels.moved()
+    await _async_until(lambda: rig.charon.numbers == [2])
+    over.set()
+    with pytest.raises(TunnelError):
+        await calling
+
+
 async def test_after_a_move_a_peer_that_moved_too_is_looked_up_again(rig: Rig) -> None:
     await rig.locator.async_locate("imac")
     rig.charon.establish(NAME)
