@@ -57,7 +57,7 @@ class Instance:
         self._config = config
         self._status = status
         self._faults = Faults(config.host.label, status)
-        self._client = ZoneClient(config)
+        self._client = ZoneClient(config, lambda: self._asker.served())
         table = LastKnown(config, places.state)
         self._asker = Remembered(config, self._client, table, self._served)
         self._locator = Locator(config, self._asker, self._vantage)
@@ -251,6 +251,7 @@ class Instance:
             self._status.set(asleep=False)
         self._uplink = uplink.find(self._toward, self._toward6)
         self._renew_connections()
+        self._asker.network_changed()
         self._presence.moved(self._uplink)
 
     def _renew_connections(self) -> None:

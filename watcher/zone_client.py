@@ -17,6 +17,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateErr
 from .errors import ZoneServerError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from dns.message import Message
@@ -34,9 +35,13 @@ class _ConnectionLostError(Exception):
 
 
 class ZoneClient:
-    """Sends updates to the zone's primary, and questions to it or, when it is away, to a secondary."""
+    """Sends updates to the zone's primary, and questions to it or, when it is away, to a secondary.
 
-    def __init__(self, config: Config) -> None:
+    `answered` is called after every answer.
+    """
+
+    def __init__(self, config: Config, answered: Callable[[], None] = lambda: None) -> None:
+        self._answered = answered
         self._channels = [_Channel(server, config.key, config.ca) for server in (config.server, *config.secondaries)]
         self._best = 0
         self._primary_again = 0.0
@@ -48,6 +53,11 @@ class ZoneClient:
             ZoneServerError: no server answers within 2 s each, or none has the certificate that it should have.
             UpdateError: the server refuses, fails or answers wrongly; one of its subclasses.
         """
+        answer = await self._async_exchange(message)
+        self._answered()
+        return answer
+
+    async def _async_exchange(self, message: Message) -> Message:
         primary, *others = self._channels
         if message.opcode() == dns.opcode.UPDATE or not others:
             return await primary.async_exchange(message)

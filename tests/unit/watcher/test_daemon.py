@@ -114,7 +114,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     directory.mkdir()
     written(directory, stub={"address": "127.0.0.1", "port": _free_port()})
     world = World(directory)
-    monkeypatch.setattr(instance_module, "ZoneClient", lambda _: world)
+    monkeypatch.setattr(instance_module, "ZoneClient", lambda *_: world)
     monkeypatch.setattr(presence, "Mapper", lambda *_: world)
     monkeypatch.setattr(netlink, "Watch", world.watch)
     monkeypatch.setattr(clock, "Watch", world.watch_clock)

@@ -127,7 +127,8 @@ class DotServer:
 class Rig:
     def __init__(self, config: Config, server: DotServer) -> None:
         self.config, self.server = config, server
-        self.client = ZoneClient(config)
+        self.answered: list[int] = []
+        self.client = ZoneClient(config, lambda: self.answered.append(1))
 
     async def ask(self, name: str = "imac.bob.members.example") -> dns.message.Message:
         return await self.client.async_exchange(dns.message.make_query(name, "AAAA"))
@@ -166,6 +167,7 @@ async def test_an_update_is_not_bound_by_what_fits_a_datagram(rig: Rig) -> None:
     lease.ask(message, lease.Lease(7200))
     answer = await rig.client.async_exchange(message)
     assert answer.rcode() == dns.rcode.NOERROR
+    assert rig.answered == [1]
 
 
 async def test_a_connection_that_the_server_closed_is_made_again(rig: Rig) -> None:
