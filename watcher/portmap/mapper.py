@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint
 
+from .. import background
 from ..clock import boottime
 from ..errors import NoIpv4Error, PortMapError, SilentGatewayError
 from . import ask
@@ -217,7 +218,7 @@ class Mapper:
         loop = asyncio.get_running_loop()
         if self._asking is None or self._asking.done():
             self._timer = None
-            self._asking = loop.create_task(self._async_ask_again())
+            self._asking = background.start(self._async_ask_again())
         else:
             self._timer = loop.call_later(_JITTER_S, self._ask_again)  # what is on its way was asked before
 
