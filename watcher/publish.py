@@ -8,6 +8,7 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import dns.exception
 import dns.message
 import dns.name
 import dns.rdatatype
@@ -154,13 +155,12 @@ class Publisher:
         if stored.get("host") != self._config.host_name.to_text():
             # Renamed: what the old name left is not this key's to delete, and one refusal would stop the whole message.
             return {}
-        zones = stored["zones"]
         try:
             return {
                 dns.name.from_text(zone): tuple(Record.from_text(line) for line in lines)
-                for zone, lines in zones.items()
+                for zone, lines in stored["zones"].items()
             }
-        except (InvalidRecord, KeyError, TypeError, AttributeError) as err:
+        except (InvalidRecord, dns.exception.DNSException, KeyError, TypeError, AttributeError) as err:
             _LOGGER.warning("%s is ignored, it is damaged: %s", self._path, err)
             return {}
 

@@ -169,7 +169,14 @@ async def test_a_renamed_host_does_not_touch_its_old_name(zone: Zone, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "content", ["{", "[]", '{"host": "macbook.bob.members.example.", "zones": {"x.": ["not a record"]}}']
+    "content",
+    [
+        "{",
+        "[]",
+        '{"host": "macbook.bob.members.example.", "zones": {"x.": ["not a record"]}}',
+        '{"host": "macbook.bob.members.example."}',
+        f'{{"host": "macbook.bob.members.example.", "zones": {{"{"x" * 64}.": []}}}}',
+    ],
 )
 async def test_a_damaged_memory_is_ignored(config: Config, zone: Zone, tmp_path: Path, content: str) -> None:
     (tmp_path / "published.json").write_text(content)
