@@ -77,7 +77,8 @@ class Instance:
         self._tunnels = Tunnels(config, self._locator, lambda: self._listing.look(), self._rendezvous)
         self._stub = Stub(Magic(config, self._asker, self._locator, self._tunnels).async_answer)
         self._list = ListFollow(config, self._client, places.state / LIST_FILE)
-        self._following = Following(self._locator, self._tunnels.peer_moved, {self._list.set: self._list.look})
+        always = dict.fromkeys(self._presence.own_sets, self._presence.own_changed) | {self._list.set: self._list.look}
+        self._following = Following(self._locator, self._tunnels.peer_moved, always)
         self._realms = Realms(
             config,
             self._client,
@@ -118,6 +119,7 @@ class Instance:
             last_known=None,
             asleep=False,
             peers=[],
+            overwritten=[],
             realms={},
             realms_refused={},
             follow=PollingFollower.method,

@@ -10,8 +10,10 @@ import math
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+from ansible_collections.btmm.fleet.plugins.module_utils.names import autotunnel_name, autotunnel_target
 from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint, Reach
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
+from dns.rdatatype import RdataType
 
 from . import background, clock
 from .backoff import Backoff, Pace
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from .config import Config
     from .faults import Faults
+    from .follow import RRsetName
     from .places import Places
     from .portmap.mapping import Mapping
     from .rendezvous import Rendezvous
@@ -41,6 +44,8 @@ FAULT = "presence"
 
 class Presence:
     """Holds what the gateway and the zone granted; `settled` is set once the first attempt ended, well or badly.
+
+    `own_sets` are to be watched; `own_changed` looks whether a change there was ours.
 
     Args:
         gateway_changed: called when the gateway told by itself that it has another address, or lost its table.
@@ -59,6 +64,11 @@ class Presence:
         outer_changed: Callable[[], None],
     ) -> None:
         self.settled = asyncio.Event()
+        zone, host = config.zone, config.host
+        # What two hosts with one key and one address would write in turns.
+        self.own_sets: frozenset[RRsetName] = frozenset(
+            {(autotunnel_name(host.label, zone), RdataType.SRV), (autotunnel_target(host.ula, zone), RdataType.A)}
+        )
         self._config = config
         self._status = status
         self._faults = faults
@@ -75,6 +85,8 @@ class Presence:
         self._keeping: asyncio.Task[None] | None = None
         self._republishing: asyncio.Task[None] | None = None
         self._unpublished = False
+        self._comparing: asyncio.Task[None] | None = None
+        self._unjudged = False
         self._publishing = asyncio.Lock()
 
     @property
@@ -115,6 +127,13 @@ class Presence:
             if self._republishing is None or self._republishing.done():
                 self._republishing = background.start(self._async_republish())
 
+    def own_changed(self) -> None:
+        """The zone holds something else of this host's ways: by our own update, or by another writer's."""
+        if self._keeping is not None:
+            self._unjudged = True
+            if self._comparing is None or self._comparing.done():
+                self._comparing = background.start(self._async_compare())
+
     def ask_gateway(self) -> None:
         """Ask the gateway whether it still has the address and the mapping of before: not all announce a change."""
         if self._keeping is not None:
@@ -123,7 +142,7 @@ class Presence:
 
     async def async_halt(self) -> None:
         """Stop, leaving mapping and zone as they are; `moved` goes on."""
-        for task in (self._republishing, self._keeping):
+        for task in (self._comparing, self._republishing, self._keeping):
             if task is not None:
                 task.cancel()
                 await asyncio.wait([task])
@@ -212,6 +231,13 @@ class Presence:
                     self._again()  # it tries until it went well
                 else:
                     self.settled.set()
+
+    async def _async_compare(self) -> None:
+        while self._unjudged:
+            self._unjudged = False
+            async with self._publishing:  # an update on its way is neither known yet nor another's
+                await self._publisher.async_compare(self.own_sets)
+            self._status.set(overwritten=list(self._publisher.overwritten))
 
     def _differs(self) -> PortMapError | None:
         """Return what is wrong with the mapping when the relay sees this host elsewhere; None when nothing is."""

@@ -10,7 +10,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import dns.message
 import dns.name
+import dns.opcode
+import dns.rdatatype
+import dns.rrset
 import pytest
 from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint, Server
 from dns.message import Message
@@ -54,10 +58,22 @@ class Zone:
 
     def __init__(self) -> None:
         self.tunnels: list[str] = []  # the SRV records of each update
+        self.held: list[dns.rrset.RRset] = []
+        self.others = ""
         self.hold = asyncio.Event()
         self.hold.set()
 
     async def async_exchange(self, message: Message) -> Message:
+        if message.opcode() == dns.opcode.QUERY:
+            answer, question = dns.message.make_response(message), message.question[0]
+            if self.others:
+                answer.answer.append(dns.rrset.from_text(question.name, 120, "IN", question.rdtype, self.others))
+            else:
+                answer.answer += [
+                    each for each in self.held if (each.name, each.rdtype) == (question.name, question.rdtype)
+                ]
+            return answer
+        self.held += [each for each in message.sections[2] if each.deleting is None]
         lines = [line for line in str(message).splitlines() if " IN SRV " in line and "_autotunnel._udp" in line]
         if lines:
             self.tunnels.append("; ".join(sorted(line.partition(" IN SRV ")[2] for line in lines)))
@@ -137,3 +153,14 @@ async def test_what_the_relay_grants_while_the_zone_is_told_is_told_after_it(rig
     rig.presence.relay_changed()
     rig.zone.hold.set()
     await async_until(lambda: "zone2" in rig.zone.tunnels[-1])
+
+
+async def test_another_writer_is_told_at_once_and_our_own_update_is_none(rig: Rig) -> None:
+    rig.presence.own_changed()
+    await asyncio.sleep(0.05)
+    assert rig.status.get("overwritten") == []
+    rig.presence.own_sets = frozenset(each for each in rig.presence.own_sets if each[1] == dns.rdatatype.A)
+    rig.zone.others = "198.51.100.7"
+    rig.presence.own_changed()
+    await async_until(lambda: rig.status.get("overwritten"))
+    assert rig.status.get("overwritten")[0].endswith(" A")
