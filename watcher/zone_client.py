@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import dns.entropy
 import dns.opcode
 import dns.tsig
-from ansible_collections.btmm.fleet.plugins.module_utils.tcp import acknowledge_at_once
+from ansible_collections.btmm.fleet.plugins.module_utils import tcp
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError, read_response
 
 from .errors import ZoneServerError
@@ -197,7 +197,7 @@ class _Connection:
             self._idle = None
         try:
             self._writer.write(wire)
-            acknowledge_at_once(self._writer)
+            tcp.acknowledge_at_once(self._writer)
             return read_response(await answer, message, where)
         finally:
             self._pending.pop(message.id, None)
@@ -209,9 +209,8 @@ class _Connection:
         self._reading.cancel()
 
     def abort(self) -> None:
-        # On a dead path asyncio's TLS would wait for the other end's farewell for 30 s, and keep its buffers meanwhile.
         self.close()
-        self._writer.transport.abort()
+        tcp.abort(self._writer)
 
     def _free_id(self) -> int:
         while (number := dns.entropy.random_16()) in self._pending:
@@ -224,7 +223,7 @@ class _Connection:
         self.closed = True
         if self._idle is not None:
             self._idle.cancel()
-        self._writer.close()
+        tcp.close(self._writer)
         for answer in self._pending.values():
             if not answer.done():
                 answer.set_exception(_ConnectionLostError(cause))
@@ -234,7 +233,7 @@ class _Connection:
             while True:
                 size = int.from_bytes(await self._reader.readexactly(2), "big")
                 wire = await self._reader.readexactly(size)
-                acknowledge_at_once(self._writer)
+                tcp.acknowledge_at_once(self._writer)
                 answer = self._pending.get(int.from_bytes(wire[:2], "big"))
                 if answer is not None and not answer.done():
                     answer.set_result(wire)

@@ -8,6 +8,8 @@ import contextlib
 import socket
 from typing import TYPE_CHECKING, Protocol, cast
 
+from .tcp import abort, close
+
 if TYPE_CHECKING:
     from typing import Any
 
@@ -68,11 +70,11 @@ class Connection:
 
     def close(self) -> None:
         """Close gracefully."""
-        self._writer.close()
+        close(self._writer)
 
     def abort(self) -> None:
-        """Close without a word: the path may be dead, and a graceful end then takes asyncio's TLS 30 s."""
-        self._writer.transport.abort()
+        """Close without a word, since the path may be dead."""
+        abort(self._writer)
 
     async def async_close(self) -> None:
         """Close, and wait for that."""

@@ -16,6 +16,7 @@ from .llq_session import LlqSession
 from .push_introduction import async_introduce
 from .push_session import Session
 from .push_view import View
+from .tcp import abort
 from .update import UpdateError
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ class PushClient:
             try:
                 await async_introduce(streams, server.name, self._key, str(server))
             except BaseException:
-                streams[1].transport.abort()
+                abort(streams[1])
                 raise
         return Session(streams, self._told, synced)
 

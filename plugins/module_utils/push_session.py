@@ -9,6 +9,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from . import dso, push
+from .tcp import abort, close
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -97,11 +98,11 @@ class Session:
 
     def close(self) -> None:
         """Close gracefully."""
-        self._writer.close()
+        close(self._writer)
 
     def abort(self) -> None:
-        """End it at once. On a path that is dead a graceful end takes asyncio's TLS 30 s, and we wait with it."""
-        self._writer.transport.abort()
+        """End it at once, since the path may be dead."""
+        abort(self._writer)
 
     def _keepalive(self) -> int:
         number = self._number()
