@@ -43,6 +43,7 @@ class Session:
         self._keepalives: set[int] = set()  # asked, not answered
         self._barrier = 0  # the Keepalive whose answer says that all first answers are here
         self._active: dict[int, Question] = {}
+        self._early: dict[Question, None] | None = {}  # asked for before there is a session
         self._interval_s = dso.DEFAULT_TIMEOUT_MS / 1000
         self._last = self._loop.time()
 
@@ -59,7 +60,8 @@ class Session:
             await self._async_take()
             if self._keepalives:
                 raise dso.FatalError("the first message does not answer the first request")
-            self.subscribe(questions)
+            early, self._early = self._early or {}, None
+            self.subscribe(dict.fromkeys([*questions, *early]))
             while not self._writer.is_closing():
                 await self._async_take()
                 if self.refusals and not self._active:
@@ -83,6 +85,9 @@ class Session:
         A server acts on messages in their order (RFC 8490 section 6.1), and tells of what is there directly after it
         accepts a subscription (RFC 8765 section 6.3): the answer to a Keepalive comes after all that.
         """
+        if self._early is not None:  # nothing is said before the first answer (RFC 8490 section 5.1)
+            self._early.update(dict.fromkeys(questions))
+            return
         for question in questions:
             number = self._number()
             self._active[number] = question
@@ -91,6 +96,8 @@ class Session:
 
     def unsubscribe(self, question: Question) -> None:
         """End one subscription."""
+        if self._early is not None:
+            self._early.pop(question, None)
         number = next((number for number, each in self._active.items() if each == question), None)
         if number is not None:
             del self._active[number]

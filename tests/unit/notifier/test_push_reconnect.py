@@ -17,6 +17,7 @@ from tests.named import ADDRESS, free_port
 from tests.unit.notifier.test_push_client import (
     PTR,
     SSH,
+    TXT,
     async_answer_keepalive,
     async_until,
     behaving,
@@ -93,3 +94,22 @@ async def test_a_change_of_the_network_cuts_the_wait_for_the_next_try(
         order(client)
         await async_until(lambda: len(rounds) == 2, "another try", AT_ONCE_S)
         running.cancel()
+
+
+async def test_what_is_asked_for_before_there_is_a_session_breaks_none(tmp_path: Path) -> None:
+    """Else a host that begins to follow more at that moment takes its server for broken, for an hour."""
+    began, go_on = asyncio.Event(), asyncio.Event()
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        began.set()
+        await go_on.wait()
+        await async_answer(reader, writer)
+
+    async with behaving(tmp_path, behave) as (server, shown, _), following([server], shown, Question(SSH, PTR)) as rig:
+        client, told = rig
+        await began.wait()
+        await async_until(lambda: client._session is not None, "the first message")
+        client.follow([Question(SSH, PTR), Question(SSH, TXT)])
+        go_on.set()
+        await asyncio.sleep(0.3)
+        assert not told.states
