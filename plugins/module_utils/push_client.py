@@ -134,7 +134,8 @@ class PushClient:
                     continue
                 lasted, ended = await self._async_session(server, best=server.kind == servers[0].kind)
                 error = ended or error
-                if lasted or not self._wanted:
+                # On another network the best server comes first again, and not the next.
+                if lasted or not self._wanted or self._anew.is_set():
                     break
             if not self._wanted:
                 continue

@@ -113,3 +113,16 @@ async def test_what_is_asked_for_before_there_is_a_session_breaks_none(tmp_path:
         go_on.set()
         await asyncio.sleep(0.3)
         assert not told.states
+
+
+async def test_after_a_move_the_best_server_is_asked_first_again(tmp_path: Path) -> None:
+    async with behaving(tmp_path, async_answer) as (server, shown, came):
+        (tmp_path / "other").mkdir()
+        async with behaving(tmp_path / "other", async_silent) as (second, _, came_there):
+            other = replace(second, kind="llq-tls")
+            async with following([server, other], shown, Question(SSH, PTR)) as (client, _):
+                await async_until(lambda: len(came) == 1, "a session")
+                await asyncio.sleep(0.2)
+                client.reconnect()
+                await async_until(lambda: len(came) == 2, "the next session", AT_ONCE_S)
+                assert not came_there
