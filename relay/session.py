@@ -21,6 +21,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.rendezvous import (
     encode,
     message_length,
 )
+from ansible_collections.btmm.fleet.plugins.module_utils.tcp import write_bounded
 
 from .limits import Bucket
 
@@ -34,7 +35,6 @@ _LOGGER = logging.getLogger(__name__)
 SILENT_S = 2.5 * ALIVE_S
 # After a restart of the relay a host resumes all its flows at once.
 _RATE, _BURST = 10.0, 100.0
-_MAX_UNSENT = 1 << 16
 
 Outer = tuple["IPv4Address | IPv6Address", int]
 
@@ -57,14 +57,8 @@ class Session:
 
     def send(self, message: Message) -> None:
         """Send a message, or end a connection that takes none."""
-        transport = self._writer.transport
-        if transport.is_closing():
-            return
-        if transport.get_write_buffer_size() > _MAX_UNSENT:
+        if not self._writer.is_closing() and not write_bounded(self._writer, encode(message)):
             _LOGGER.warning("%s does not read what it is told: connection closed", self.label)
-            transport.abort()
-            return
-        self._writer.write(encode(message))
 
     def close(self) -> None:
         """End the connection."""

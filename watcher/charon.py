@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import time
 from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint
 from .errors import TunnelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from ipaddress import IPv6Network
 
     import vici
@@ -118,9 +117,9 @@ def call(charon: vici.Session, config: Config, peer: Peer, at: Endpoint, timeout
     name = f"peer-{peer.identity}"  # a label alone may be in several zones of this host
     # On initiators "no" means to send INITIAL_CONTACT when no other SA is there, and "never" not to.
     told = connection(config, name, peer, at, algorithms(charon))
-    charon.load_conn({name: {**told, "unique": "no" if again else "never"}})
     timeout = str(round(timeout_s * 1000))
     try:
+        charon.load_conn({name: {**told, "unique": "no" if again else "never"}})
         _run(charon.initiate({"ike": name, "child": name, "timeout": timeout, "loglevel": "-1"}))
     except _command_error() as err:
         # Charon would go on trying after its answer, and a second attempt would run beside the first.
@@ -162,19 +161,6 @@ def forget(charon: vici.Session, number: int) -> None:
     """Drop an IKE SA without waiting for the other end, which is told if it still hears us (`timeout` -1)."""
     with contextlib.suppress(_command_error()):
         _run(charon.terminate({"ike-id": str(number), "force": "yes", "timeout": "-1", "loglevel": "-1"}))
-
-
-def listen(changed: Callable[[], None], going_on: Callable[[], bool], again_s: float) -> None:
-    """Call `changed` now, and whenever a tunnel came or went, or charon itself did; returns when not `going_on()`."""
-    while going_on():
-        try:
-            with session(timeout_s=None) as charon:
-                changed()
-                for _ in charon.listen(["ike-updown", "child-updown"]):
-                    changed()
-        except TunnelError:
-            changed()
-            time.sleep(again_s)
 
 
 def connection(

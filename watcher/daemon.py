@@ -11,7 +11,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from ansible_collections.btmm.fleet.plugins.module_utils import sd_notify
+from ansible_collections.btmm.fleet.plugins.module_utils import sd_notify, tls
 from ansible_collections.btmm.fleet.plugins.module_utils.atomic import sweep
 
 from . import config as config_module
@@ -34,6 +34,7 @@ class Daemon:
     """Runs one instance at a time, a new one after each SIGHUP."""
 
     def __init__(self, places: Places) -> None:
+        tls.small_buffers()
         self._places = places
         self._status = Status(places.run)
         self._stop = asyncio.Event()

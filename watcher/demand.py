@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
 
-from .errors import TunnelError, WatcherError
+from .errors import NobodyError, TunnelError, WatcherError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,7 @@ _LOGGER = logging.getLogger(__name__)
 HELD = 16  # packets for one peer that wait; the rest is sent again by who sent it
 WAITING = 64  # peers that are called at a time
 QUIET_S = 2.0  # after a failure, packets are refused at once
+FAILED = 256  # addresses that this is known of: any program of this host may try all that there are
 STRAY_S = 0.2  # after a success, packets may still come here
 
 _HEADER = 40  # octets of an IPv6 header
@@ -91,8 +92,10 @@ class Demand:
         try:
             await self._async_ensure(target)
         except (WatcherError, UpdateError) as err:
-            _LOGGER.info("a packet to %s is refused: %s", target, err)
-            self._failed[target] = loop.time()
+            # Once for each peer, and not for addresses that nobody has: there are 2^80 of those.
+            told = isinstance(err, NobodyError) or target in self._failed
+            _LOGGER.log(logging.DEBUG if told else logging.INFO, "a packet to %s is refused: %s", target, err)
+            self._note_failure(target, loop.time())
             for data in self._held.pop(target):
                 reply(unreachable(self._config.host.ula, data))
         else:
@@ -103,10 +106,16 @@ class Demand:
         finally:
             self._held.pop(target, None)
 
+    def _note_failure(self, target: IPv6Address, at: float) -> None:
+        self._failed.pop(target, None)
+        self._failed[target] = at
+        if len(self._failed) > FAILED:
+            del self._failed[next(iter(self._failed))]  # the oldest
+
     async def _async_ensure(self, target: IPv6Address) -> None:
         label = self._locator.owner(target) or await self._locator.async_whose(target)
         if label is None:
-            raise TunnelError(f"no host of {self._config.zone} has the address {target}")
+            raise NobodyError(f"no host of {self._config.zone} has the address {target}")
         peer = self._locator.peer(label, target)
         if peer.ways:
             with contextlib.suppress(TunnelError):

@@ -63,6 +63,10 @@ class TunnelError(WatcherError):
     """A tunnel to a peer could not be opened."""
 
 
+class NobodyError(TunnelError):
+    """No host of the zone has the address."""
+
+
 class LinkError(WatcherError):
     """The TUN or its resolver settings could not be made."""
 

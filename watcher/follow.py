@@ -132,6 +132,7 @@ class Following:
         self._follower: Follower | None = None
         self._labels: frozenset[str] = frozenset()
         self._beside: AbstractSet[RRsetName] = frozenset()
+        self._one_at_a_time = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def async_use(self, follower: Follower) -> None:
@@ -184,15 +185,19 @@ class Following:
             await self._async_follow()
 
     async def _async_follow(self) -> None:
-        sets = {*self._others, *self._beside}
-        for label in self._labels:
-            located = self._locator.known(label)
-            if located is None:
-                # It called us: nobody has asked for it yet, and when this host moves there may be no time to ask.
-                try:
-                    located = await self._locator.async_locate(label)
-                except (WatcherError, UpdateError):
-                    continue
-            sets |= located.sets
-        if self._follower is not None:
-            await self._follower.async_follow(frozenset(sets))
+        async with self._one_at_a_time:  # else one that had to ask would end with the sets of before
+            sets = {*self._others, *self._beside}
+            for label in self._labels:
+                sets |= await self._async_sets(label)
+            if self._follower is not None:
+                await self._follower.async_follow(frozenset(sets))
+
+    async def _async_sets(self, label: str) -> AbstractSet[RRsetName]:
+        located = self._locator.known(label)
+        if located is None:
+            # It called us: nobody has asked for it yet, and when this host moves there may be no time to ask.
+            try:
+                located = await self._locator.async_locate(label)
+            except (WatcherError, UpdateError):
+                return frozenset()
+        return located.sets

@@ -20,6 +20,7 @@ from .follow import Following, PollingFollower
 from .last_known import LastKnown
 from .link import Link
 from .list_follow import ListFollow
+from .listing import Listing
 from .magic import Magic
 from .peers import Locator, Vantage
 from .places import LIST_FILE, REVOKED_ROOT
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from dns.name import Name
     from dns.rdatatype import RdataType
 
-    from .charon import Tunnel
     from .config import Config
     from .follow import Follower
     from .places import Places
@@ -58,18 +58,28 @@ class Instance:
         self._config = config
         self._status = status
         self._faults = Faults(config.host.label, status)
-        self._client = ZoneClient(config)
+        self._client = ZoneClient(config, lambda: self._asker.served())
         table = LastKnown(config, places.state)
         self._asker = Remembered(config, self._client, table, self._served)
         self._locator = Locator(config, self._asker, self._vantage)
-        self._rendezvous = Rendezvous(config, self._asker, self._relay_changed)
-        self._presence = Presence(
-            config, self._client, places, status, self._faults, self._rendezvous, self._gateway_changed
+        self._rendezvous = Rendezvous(
+            config, self._asker, lambda: self._presence.relay_changed(), lambda: self._presence.ask_gateway()
         )
-        self._tunnels = Tunnels(config, self._locator, self._peers_changed, self._rendezvous)
+        self._presence = Presence(
+            config,
+            self._client,
+            places,
+            status,
+            self._faults,
+            self._rendezvous,
+            self._gateway_changed,
+            self._outer_changed,
+        )
+        self._tunnels = Tunnels(config, self._locator, lambda: self._listing.look(), self._rendezvous)
         self._stub = Stub(Magic(config, self._asker, self._locator, self._tunnels).async_answer)
         self._list = ListFollow(config, self._client, places.state / LIST_FILE)
-        self._following = Following(self._locator, self._tunnels.peer_moved, {self._list.set: self._list.look})
+        always = dict.fromkeys(self._presence.own_sets, self._presence.own_changed) | {self._list.set: self._list.look}
+        self._following = Following(self._locator, self._tunnels.peer_moved, always)
         self._realms = Realms(
             config,
             self._client,
@@ -78,13 +88,12 @@ class Instance:
             self._following.beside,
             lambda known, refused: self._status.set(realms=known, realms_refused=refused),
         )
+        self._listing = Listing(self._tunnels, self._locator, status, (self._following.tunnels, self._realms.met))
         self._push: PushFollower | None = None
         self._demand = Demand(config, self._locator, self._tunnels)
         self._link = Link(self._demand.packet)
         self._watch: netlink.Watch | None = None
         self._clock: clock.Watch | None = None
-        self._listing: asyncio.Task[None] | None = None
-        self._unlisted = False
         self._uplink: Uplink | None = None
         self._sleeping: asyncio.Task[None] | None = None
         self._changed_at = 0.0
@@ -111,6 +120,7 @@ class Instance:
             last_known=None,
             asleep=False,
             peers=[],
+            overwritten=[],
             realms={},
             realms_refused={},
             follow=PollingFollower.method,
@@ -164,8 +174,7 @@ class Instance:
         await self._realms.async_stop()
         await self._following.async_stop()
         await self._rendezvous.async_stop()
-        if self._listing is not None:
-            self._listing.cancel()
+        self._listing.stop()
         await self._stub.async_stop()
         self._asker.stop()
         self._link.close()
@@ -199,7 +208,7 @@ class Instance:
         link = uplink.find(self._toward, self._toward6)
         if link == self._uplink or self._sleeping is not None:
             return
-        _LOGGER.info("network changed: %s", _describe(link))
+        _LOGGER.info("network changed: %s", link or "no way out")
         self._start_over()
 
     def _glance(self) -> None:
@@ -212,6 +221,11 @@ class Instance:
     def _gateway_changed(self) -> None:
         _LOGGER.info("the gateway announced a change")
         self._start_over()
+
+    def _outer_changed(self) -> None:
+        """Whatever went through the NAT of before is dead, and where the relay saw us is the past."""
+        _LOGGER.info("the gateway has another address or port for this host")
+        self._renew_connections()
 
     def _leapt(self, leap: clock.Leap) -> None:
         if abs(leap.set_s) >= clock.LEAP_S:
@@ -233,13 +247,17 @@ class Instance:
             self._sleeping = None
             self._status.set(asleep=False)
         self._uplink = uplink.find(self._toward, self._toward6)
+        self._renew_connections()
+        self._asker.network_changed()
+        self._presence.moved(self._uplink)
+
+    def _renew_connections(self) -> None:
         self._client.drop()
         if self._push is not None:
             self._push.reconnect()
         self._rendezvous.moved()
         # First of all, and not waiting for the rest: what is in use now, and can be called from here.
         self._tunnels.moved()
-        self._presence.moved(self._uplink)
 
     def _served(self, away_since: str | None) -> None:
         """Nobody serves the zone since then, or, None, somebody does again."""
@@ -247,9 +265,8 @@ class Instance:
         if away_since is None:
             self._presence.served()
             self._rendezvous.served()
-
-    def _relay_changed(self) -> None:
-        self._presence.relay_changed()
+            if self._push is not None:
+                self._push.served()
 
     def _vantage(self) -> Vantage:
         return Vantage(self._uplink, self._presence.outer)
@@ -257,39 +274,3 @@ class Instance:
     def _zone_changed(self, name: Name, rdtype: RdataType) -> None:
         self._following.changed(name, rdtype)
         self._realms.changed(name, rdtype)
-
-    def _peers_changed(self) -> None:
-        self._unlisted = True
-        if self._listing is None or self._listing.done():
-            self._listing = background.start(self._async_list())
-
-    async def _async_list(self) -> None:
-        while self._unlisted:  # again, when something changed while charon was asked
-            self._unlisted = False
-            self._tell(await self._tunnels.async_list())
-
-    def _tell(self, tunnels: list[Tunnel]) -> None:
-        labels = (self._locator.label_of(tunnel.identity) for tunnel in tunnels)
-        peers = frozenset(label for label in labels if label)
-        self._following.tunnels(peers)
-        self._realms.met(peers)
-        self._status.set(
-            peers=[
-                {
-                    "name": t.identity,
-                    "address": t.address,
-                    "outer": str(t.remote),
-                    "connection": t.connection,
-                    "rung": self._tunnels.rung(t),
-                    "key_exchange": t.key_exchange,
-                    "post_quantum": t.post_quantum,
-                }
-                for t in tunnels
-            ]
-        )
-
-
-def _describe(link: Uplink | None) -> str:
-    if link is None:
-        return "no way out"
-    return f"{link.address} by gateway {link.gateway}" if link.gateway else f"{link.address} without a gateway"

@@ -31,13 +31,15 @@ _LOGGER = logging.getLogger(__name__)
 
 FILE = "last_known.json"
 MAX_SETS = 4096  # of 256 hosts with a dozen RRsets each, and what is asked besides
+MAX_EMPTY = 1024  # of these, with nothing in them: what any program may ask for displaces no more
 MAX_TEXT = 1 << 20  # octets of names and rdata; a file of twice that holds it with all marks and escapes
 MAX_OCTETS = 2 * MAX_TEXT
 MAX_AGE_S = 30 * 86400
 TTL_S = 5  # what is answered from here is asked again soon
 _VERSION = 1
 _KEPT = frozenset(getattr(dns.rdatatype, kind) for kind in ("A", "AAAA", "PTR", "SRV", "TXT", "SOA"))
-# That there is nothing is remembered of what browsers ask, not of addresses: any mistyped name would fill the table.
+# That there is nothing is remembered of what browsers ask, not of addresses: any mistyped name would fill the table,
+# and any packet to an address that nobody has (`demand` asks whose it is).
 _KEPT_EMPTY = frozenset((dns.rdatatype.PTR, dns.rdatatype.SRV, dns.rdatatype.TXT))
 _INFO = b"btmm.fleet last known answers"
 
@@ -61,10 +63,12 @@ class LastKnown:
     def __init__(self, config: Config, state_dir: Path, clock: Callable[[], float] = time.time) -> None:
         self._path = state_dir / FILE
         self._identity = {"host": config.host_name.to_text(), "version": _VERSION}
+        self._reverse_zone = config.reverse_zone
         self._key = hkdf(config.key.secret, _INFO)
         self._clock = clock
         self._sets: dict[_Key, tuple[int, list[str]]] = {}  # when it was seen, rdata as text
         self._names: dict[str, int] = {}  # how many sets a name has
+        self._empty: dict[_Key, None] = {}  # those without rdata, in the same order
         self._octets = 0
         self.changed = False
 
@@ -118,7 +122,7 @@ class LastKnown:
             for rdata in rrset
         ]
         before = self._drop(key)
-        if texts or question.rdtype in _KEPT_EMPTY:
+        if texts or (question.rdtype in _KEPT_EMPTY and not question.name.is_subdomain(self._reverse_zone)):
             texts.sort()  # a server may turn them round with every answer
             self._put(key, int(self._clock()), texts)
         if (before or (0, []))[1] != texts:
@@ -156,6 +160,10 @@ class LastKnown:
             return
         while len(self._sets) >= MAX_SETS or self._octets + size > MAX_TEXT:
             self._drop(next(iter(self._sets)))
+        if not texts:
+            if len(self._empty) >= MAX_EMPTY:
+                self._drop(next(iter(self._empty)))
+            self._empty[key] = None
         self._octets += size
         self._sets[key] = (seen, texts)
         self._names[key[0]] = self._names.get(key[0], 0) + 1
@@ -163,6 +171,7 @@ class LastKnown:
     def _drop(self, key: _Key) -> tuple[int, list[str]] | None:
         gone = self._sets.pop(key, None)
         if gone is not None:
+            self._empty.pop(key, None)
             self._octets -= _size(key, gone[1])
             self._names[key[0]] -= 1
             if not self._names[key[0]]:

@@ -11,8 +11,10 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from ansible_collections.btmm.fleet.plugins.module_utils import background
-from ansible_collections.btmm.fleet.plugins.module_utils.records import Reach
+from ansible_collections.btmm.fleet.plugins.module_utils.names import autotunnel_name, autotunnel_target
+from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint, Reach
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
+from dns.rdatatype import RdataType
 
 from . import clock
 from .backoff import Backoff, Pace
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from .config import Config
     from .faults import Faults
+    from .follow import RRsetName
     from .places import Places
     from .portmap.mapping import Mapping
     from .rendezvous import Rendezvous
@@ -43,8 +46,11 @@ FAULT = "presence"
 class Presence:
     """Holds what the gateway and the zone granted; `settled` is set once the first attempt ended, well or badly.
 
+    `own_sets` are to be watched; `own_changed` looks whether a change there was ours.
+
     Args:
         gateway_changed: called when the gateway told by itself that it has another address, or lost its table.
+        outer_changed: called when the gateway, asked on the same network, gave another address or port than before.
     """
 
     def __init__(
@@ -56,21 +62,32 @@ class Presence:
         faults: Faults,
         rendezvous: Rendezvous,
         gateway_changed: Callable[[], None],
+        outer_changed: Callable[[], None],
     ) -> None:
         self.settled = asyncio.Event()
+        zone, host = config.zone, config.host
+        # What two hosts with one key and one address would write in turns.
+        self.own_sets: frozenset[RRsetName] = frozenset(
+            {(autotunnel_name(host.label, zone), RdataType.SRV), (autotunnel_target(host.ula, zone), RdataType.A)}
+        )
         self._config = config
         self._status = status
         self._faults = faults
         self._publisher = Publisher(config, client, places.state)
         self._mapper = Mapper(places.shared, gateway_changed)
+        self._outer_changed = outer_changed
         self._rendezvous = rendezvous
         self._link: Uplink | None = None
         self._mapping: Mapping | None = None
+        self._last_outer: Endpoint | None = None  # on this network
         self._failure: PortMapError | None = None
         self._map_again_at = math.inf
         self._pace = Pace(clock.boottime)
         self._keeping: asyncio.Task[None] | None = None
         self._republishing: asyncio.Task[None] | None = None
+        self._unpublished = False
+        self._comparing: asyncio.Task[None] | None = None
+        self._unjudged = False
         self._publishing = asyncio.Lock()
 
     @property
@@ -88,7 +105,7 @@ class Presence:
         """Begin anew on another network, or on one that changed."""
         self._pace.change()
         self._link = link
-        self._mapping = None
+        self._mapping = self._last_outer = None
         self._again()
 
     def doubt(self, *, mapping: bool) -> None:
@@ -104,12 +121,29 @@ class Presence:
 
     def relay_changed(self) -> None:
         """The relay grants something, or no longer does: tell the zone, whatever the gateway does meanwhile."""
-        if self._keeping is not None and (self._republishing is None or self._republishing.done()):
-            self._republishing = background.start(self._async_republish())
+        if self._differs() is not None:
+            self.ask_gateway()
+        elif self._keeping is not None:
+            self._unpublished = True
+            if self._republishing is None or self._republishing.done():
+                self._republishing = background.start(self._async_republish())
+
+    def own_changed(self) -> None:
+        """The zone holds something else of this host's ways: by our own update, or by another writer's."""
+        if self._keeping is not None:
+            self._unjudged = True
+            if self._comparing is None or self._comparing.done():
+                self._comparing = background.start(self._async_compare())
+
+    def ask_gateway(self) -> None:
+        """Ask the gateway whether it still has the address and the mapping of before: not all announce a change."""
+        if self._keeping is not None:
+            self._mapper.doubt()
+            self._again()
 
     async def async_halt(self) -> None:
         """Stop, leaving mapping and zone as they are; `moved` goes on."""
-        for task in (self._republishing, self._keeping):
+        for task in (self._comparing, self._republishing, self._keeping):
             if task is not None:
                 task.cancel()
                 await asyncio.wait([task])
@@ -173,8 +207,11 @@ class Presence:
             )
         self._map_again_at = math.inf
         try:
-            self._mapping = await self._mapper.async_obtain(link)
+            mapping = self._mapping = await self._mapper.async_obtain(link)
             self._failure = None
+            before, self._last_outer = self._last_outer, mapping.outer
+            if before not in {None, mapping.outer}:
+                self._outer_changed()
         except PortMapError as err:
             self._failure = err
             if not self._still_mapped():
@@ -183,25 +220,39 @@ class Presence:
             await self._async_publish(link)
 
     async def _async_republish(self) -> None:
-        async with self._publishing:
-            link = self._link
-            try:
-                if link is not None:
-                    await self._async_publish(link)
-            except (WatcherError, UpdateError) as err:
-                self._faults.tell(FAULT, err)
-                self._again()  # it tries until it went well
-            else:
-                self.settled.set()
+        while self._unpublished:  # again, when the relay granted more meanwhile
+            self._unpublished = False
+            async with self._publishing:
+                link = self._link
+                try:
+                    if link is not None:
+                        await self._async_publish(link)
+                except (WatcherError, UpdateError) as err:
+                    self._faults.tell(FAULT, err)
+                    self._again()  # it tries until it went well
+                else:
+                    self.settled.set()
+
+    async def _async_compare(self) -> None:
+        while self._unjudged:
+            self._unjudged = False
+            async with self._publishing:  # an update on its way is neither known yet nor another's
+                await self._publisher.async_compare(self.own_sets)
+            self._status.set(overwritten=list(self._publisher.overwritten))
+
+    def _differs(self) -> PortMapError | None:
+        """Return what is wrong with the mapping when the relay sees this host elsewhere; None when nothing is."""
+        observed = self._rendezvous.observed
+        if self._mapping is None or observed is None or not isinstance(observed.address, IPv4Address):
+            return None
+        return self._mapping.differs_from(observed.address)
 
     async def _async_publish(self, link: Uplink) -> None:
         """Publish what ways there are; with none to be reached from outside, tell why."""
         mapping, failure = self._mapping, self._failure
-        observed = self._rendezvous.observed
-        if mapping is not None and observed is not None and isinstance(observed.address, IPv4Address):
-            wrong = mapping.differs_from(observed.address)
-            if wrong is not None:
-                mapping, failure = None, wrong
+        wrong = self._differs()
+        if wrong is not None:
+            mapping, failure = None, wrong
         reach = by_ways(link, mapping, self._rendezvous)
         self._show(link, reach, mapping, failure)
         if reach == Reach():

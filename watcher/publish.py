@@ -8,6 +8,7 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import dns.exception
 import dns.message
 import dns.name
 import dns.rdatatype
@@ -28,12 +29,13 @@ from . import clock
 from .errors import ZoneServerError
 
 if TYPE_CHECKING:
+    from collections.abc import Container
     from pathlib import Path
 
     from dns.rdata import Rdata
-    from dns.rdatatype import RdataType
 
     from .config import Config
+    from .follow import RRsetName
     from .zone_client import ZoneClient
 
 _LOGGER = logging.getLogger(__name__)
@@ -50,7 +52,7 @@ class Publisher:
         self._lease = lease.Lease(config.lease_s)
         self._refresh_at: float | None = None
         self.lease_s = 0  # what the server granted last
-        self.overwritten: tuple[str, ...] = ()  # what somebody else had changed when the lease was refreshed last
+        self.overwritten: tuple[str, ...] = ()  # what somebody else had changed when it was looked at last
 
     def refresh_in(self) -> float | None:
         """Return seconds until the lease has to be refreshed, negative when late; None while nothing is published."""
@@ -72,38 +74,45 @@ class Publisher:
         host = self._config.host
         due = self.refresh_in()
         if due is not None and due <= 0:
-            await self._async_compare()
+            await self.async_compare()
             self._known.clear()
         trace = lease.Trace(datetime.now(UTC), self._lease.lease_s)
         return await self._async_bring(
             {self._config.zone: host_records(host, reach, trace), self._config.reverse_zone: (reverse_record(host),)}
         )
 
-    async def _async_compare(self) -> None:
-        """See whether the zone still holds what this process published; the last writer wins, but not unseen."""
-        sets: dict[tuple[dns.name.Name, RdataType], set[Rdata]] = {}
+    async def async_compare(self, only: Container[RRsetName] | None = None) -> None:
+        """See whether the zone still holds what this process published; the last writer wins, but not unseen.
+
+        Args:
+            only: the RRsets to look at; None for all.
+        """
+        sets: dict[RRsetName, set[Rdata]] = {}
         for records in self._known.values():
             for record in self._lasting(records):
-                if not record.shared:
-                    sets.setdefault((record.name, record.rdata.rdtype), set()).add(record.rdata)
+                name = (record.name, record.rdata.rdtype)
+                if not record.shared and (only is None or name in only):
+                    sets.setdefault(name, set()).add(record.rdata)
         try:
             answers = await asyncio.gather(
                 *(self._client.async_exchange(dns.message.make_query(*question)) for question in sets)
             )
         except (ZoneServerError, UpdateError):
             return  # the refresh meets the same fault, and tells it
+        looked_at = [f"{name} {dns.rdatatype.to_text(rdtype)}" for name, rdtype in sets]
         changed = [
-            f"{name} {dns.rdatatype.to_text(rdtype)}"
-            for ((name, rdtype), ours), answer in zip(sets.items(), answers, strict=True)
+            text
+            for text, ((_, rdtype), ours), answer in zip(looked_at, sets.items(), answers, strict=True)
             if ours != {rdata for rrset in answer.answer if rrset.rdtype == rdtype for rdata in rrset}
         ]
-        if changed:
+        if set(changed) - set(self.overwritten):
             _LOGGER.warning(
-                "another writer changed %s, which are ours, and are put back: see who else has the key of %s",
+                "another writer changed %s, which are ours, and are put back with the next lease: see who else has the"
+                " key of %s, as a copy of this host does",
                 ", ".join(changed),
                 self._config.host_name,
             )
-        self.overwritten = tuple(changed)
+        self.overwritten = (*(each for each in self.overwritten if each not in looked_at), *changed)
 
     async def async_withdraw(self) -> bool:
         """Take all of this host's records away, in reverse order of publication; tell whether there were any.
@@ -154,13 +163,12 @@ class Publisher:
         if stored.get("host") != self._config.host_name.to_text():
             # Renamed: what the old name left is not this key's to delete, and one refusal would stop the whole message.
             return {}
-        zones = stored["zones"]
         try:
             return {
                 dns.name.from_text(zone): tuple(Record.from_text(line) for line in lines)
-                for zone, lines in zones.items()
+                for zone, lines in stored["zones"].items()
             }
-        except (InvalidRecord, KeyError, TypeError, AttributeError) as err:
+        except (InvalidRecord, dns.exception.DNSException, KeyError, TypeError, AttributeError) as err:
             _LOGGER.warning("%s is ignored, it is damaged: %s", self._path, err)
             return {}
 

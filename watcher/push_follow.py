@@ -169,6 +169,11 @@ class PushFollower:
         """Use the network as it is now, after this host has moved."""
         self._client.reconnect()
 
+    def served(self) -> None:
+        """The zone host is back: ask for a session now, if there is none."""
+        if self._server is None:
+            self._client.hasten()
+
     def _on_changes(self, changes: Sequence[Change]) -> None:
         different = dict.fromkeys((change.name, RdataType.make(change.rdtype)) for change in changes)
         for name, rdtype in different:

@@ -76,6 +76,16 @@ class Remembered:
             self._writing.cancel()
         self._table.save()
 
+    def served(self) -> None:
+        """Somebody answered, if not us: as an update, which memory has no answer to."""
+        self._back()
+
+    def network_changed(self) -> None:
+        """Find out at once whether somebody serves the zone, if nobody did: it may have been the way there."""
+        if self._away is not None:
+            self._away.cancel()
+            self._away = background.start(self._async_probe(at_once=True))
+
     async def async_exchange(self, message: Message) -> Message:
         """Return the zone's answer, or the last known one.
 
@@ -123,14 +133,16 @@ class Remembered:
             _LOGGER.info("the zone is served again")
             self._told(None)
 
-    async def _async_probe(self) -> None:
+    async def _async_probe(self, *, at_once: bool = False) -> None:
         """Ask for the zone's SOA until somebody answers: soon while names are asked for, rarely otherwise."""
         wait = _PROBE_FIRST_S
         while True:
-            self._asked.clear()
-            await asyncio.sleep(_PROBE_LEAST_S)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._asked.wait(), wait - _PROBE_LEAST_S)
+            if not at_once:
+                self._asked.clear()
+                await asyncio.sleep(_PROBE_LEAST_S)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._asked.wait(), wait - _PROBE_LEAST_S)
+            at_once = False
             with contextlib.suppress(ZoneServerError):
                 with contextlib.suppress(UpdateError):  # an answer all the same
                     await self._client.async_exchange(dns.message.make_query(self._config.zone, dns.rdatatype.SOA))

@@ -42,12 +42,29 @@ KEPT_S = 30.0  # a relay that restarts is back sooner: the zone need not be told
 
 
 class Rendezvous:
-    """Keeps one control connection. `changed` is called when what is to be published of it is another."""
+    """Keeps one control connection.
 
-    def __init__(self, config: Config, client: Asker, changed: Callable[[], None], send: Sender = opener.send) -> None:
+    Args:
+        config: the zone, this host's certificate and the owner CA.
+        client: finds the relay.
+        changed: called when what is to be published of it is another, and when we are seen elsewhere.
+        returned: called when it is there again after a loss that we did not cause: what forgot it may have forgotten
+            more.
+        send: sends from UDP 4500.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        client: Asker,
+        changed: Callable[[], None],
+        returned: Callable[[], None] = lambda: None,
+        send: Sender = opener.send,
+    ) -> None:
         self._config = config
         self._client = client
         self._changed = changed
+        self._returned = returned
         self._send = send
         self._numbers = itertools.count(1)
         self._running: asyncio.Task[None] | None = None
@@ -58,6 +75,7 @@ class Rendezvous:
         self._relays: tuple[Server, ...] = ()
         self._mediators: tuple[Server, ...] = ()
         self._seen_at: IPv4Address | IPv6Address | None = None
+        self._lost = False
         self._forgetting: asyncio.TimerHandle | None = None
 
     @property
@@ -100,6 +118,10 @@ class Rendezvous:
         """Register again at once, from another address."""
         if self._running is not None:
             self._running.cancel()
+            # Where we are seen now is news, even if it is where we were: the mapping may be another.
+            self._connection = self._seen_at = None
+            self._registered.clear()
+            self._lost = False
             self.start()
 
     def served(self) -> None:
@@ -154,11 +176,17 @@ class Rendezvous:
         def seen() -> None:
             backoff.reset()
             self._learn(connection)
+            if self._lost:
+                self._lost = False
+                self._returned()
 
         try:
             for flow, (peer, port) in self._flows.items():
                 connection.send(wire.Resume(flow, peer, port))
             await connection.async_run(seen)
+        except RelayError:
+            self._lost = True
+            raise
         finally:
             connection.close()
             if self._connection is connection:

@@ -29,6 +29,7 @@ class Status:
     Keys: host, zone, ula, config (a digest of the files it came from), outer, mapping, unmapped (why there is none, or
     null), rung (the best way from outside), relay (where we are registered), published, peers, names (how names reach
     the stub), last_known (since when they come from memory, or null), updates (how many the zone took), lease_expires,
+    overwritten (RRsets of ours that another writer changed),
     disk (a file that could not be written, or null), error (one sentence or null), final (whether only a change of
     configuration or network mends it), started, changed (times).
     """

@@ -11,6 +11,7 @@ import dns.exception
 import dns.flags
 import dns.message
 import dns.rcode
+from ansible_collections.btmm.fleet.plugins.module_utils.tcp import write_bounded
 
 from .errors import LinkError
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger(__name__)
 
 MAX_RUNNING = 256  # questions at a time, from all of this host's programs together
+MAX_STREAMS = 64  # TCP connections at a time
 TCP_IDLE_S = 10.0  # RFC 7766 section 6.2.3: of the order of seconds
 UDP_PLAIN = 512  # RFC 1035 section 4.2.1, when the asker does not speak EDNS
 UDP_MOST = 1232  # what fits the IPv6 minimum MTU; loopback has room for more, but askers expect no more
@@ -33,6 +35,7 @@ class Stub:
     def __init__(self, answer: Callable[[Message], Awaitable[Message]]) -> None:
         self._answer = answer
         self._running: set[asyncio.Task[None]] = set()
+        self._streams = 0
         self._transport: asyncio.DatagramTransport | None = None
         self._server: asyncio.Server | None = None
 
@@ -99,18 +102,21 @@ class Stub:
 
     async def _async_stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         def send(_: Message, wire: bytes) -> None:
-            if not writer.is_closing():
-                writer.write(len(wire).to_bytes(2, "big") + wire)
+            write_bounded(writer, len(wire).to_bytes(2, "big") + wire)
 
+        self._streams += 1
         try:
-            while True:
+            while self._streams <= MAX_STREAMS:
                 async with asyncio.timeout(TCP_IDLE_S):
                     size = int.from_bytes(await reader.readexactly(2), "big")
                     wire = await reader.readexactly(size)
                 self.spawn(wire, send)
-        except (TimeoutError, OSError, asyncio.IncompleteReadError):
+        except TimeoutError:
+            writer.transport.abort()  # what was not read until now is not waited for
+        except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
+            self._streams -= 1
             writer.close()
 
 

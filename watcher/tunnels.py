@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import threading
 import time
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateErr
 from . import charon, probe
 from .backoff import Occasions
 from .caller import NEXT_WAY_S, Caller
+from .charon_events import Events
 from .errors import TunnelError, WatcherError
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ _AGAIN_S = (0.3, 10.0)  # first and longest wait between attempts to get a tunne
 _SETTLE_S = 0.6  # for both ends to drop what they have replaced, before duplicates are judged
 _AT_ONCE_S = 2.0  # tunnels made within this time were made by both ends at once
 _LOOK_S = (1.0, 10.0)  # how often a tunnel is looked at, with and without traffic
-_CHARON_RETRY_S = 5.0
 _RELAYED = "relayed"
 
 
@@ -56,7 +55,7 @@ class Tunnels:
         self._moves: set[asyncio.Task[None]] = set()
         self._event = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
-        self._listening = False
+        self._events = Events(self._tell)
 
     async def async_ensure(self, peer: Peer) -> str:
         """Return when the tunnel to `peer` carries traffic, with one word on how: "found" or "opened".
@@ -82,25 +81,12 @@ class Tunnels:
 
     def start(self) -> None:
         """Call `changed` on the loop now, and whenever charon says that a tunnel came or went; look after tunnels."""
-        self._listening = True
-        loop = asyncio.get_running_loop()
-
-        def tell() -> None:
-            if self._listening:
-                with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
-                    loop.call_soon_threadsafe(self._tell)
-
-        threading.Thread(
-            target=charon.listen,
-            args=(tell, lambda: self._listening, _CHARON_RETRY_S),
-            name="charon events",
-            daemon=True,
-        ).start()
+        self._events.start()
         self._watching = background.start(self._async_watch())
 
     def stop(self) -> None:
         """Stop looking after the tunnels. They stay: they carry other programs' connections."""
-        self._listening = False
+        self._events.stop()
         for task in (self._watching, *self._moves, *self._running.values()):
             if task is not None:
                 task.cancel()
@@ -150,15 +136,20 @@ class Tunnels:
     # -- moves
 
     async def _async_moved(self) -> None:
-        # What is under way comes from the old address: it would only be in the way.
-        running = list(self._running.values())
+        running = dict(self._running)
         self._caller.forget_ways()
         self._better.renew_all()
         with contextlib.suppress(TunnelError):
-            held = await asyncio.to_thread(self._abandon)
-            await asyncio.gather(*running, return_exceptions=True)
-            for tunnel in _latest(held):
-                self._get_back(tunnel)
+            # What is under way comes from the old address: it would only be in the way.
+            for tunnel in _latest(await asyncio.to_thread(self._abandon)):
+                label = self._locator.label_of(tunnel.identity)
+                self._spawn(self._async_get_back_after(running.get(label or ""), tunnel))
+
+    async def _async_get_back_after(self, attempt: asyncio.Task[str] | None, tunnel: Tunnel) -> None:
+        """Wait for nobody but an attempt at the same peer: one that is off may take many seconds."""
+        if attempt is not None:
+            await asyncio.wait([attempt])
+        self._get_back(tunnel)
 
     async def _async_peer_moved(self, label: str) -> None:
         self._better.renew(label)

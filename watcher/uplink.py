@@ -56,6 +56,10 @@ class Uplink:
     interface: str | None = None
     subnets: tuple[IPv4Network, ...] = ()
 
+    def __str__(self) -> str:
+        """Return the form that messages use."""
+        return f"{self.address} by gateway {self.gateway}" if self.gateway else f"{self.address} without a gateway"
+
     @property
     def behind_nat(self) -> bool:
         """Whether a mapping is needed: own address and router are both private (RFC 6281 section 4, `facts` 6.1)."""

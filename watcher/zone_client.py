@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import dns.entropy
 import dns.opcode
 import dns.tsig
-from ansible_collections.btmm.fleet.plugins.module_utils.tcp import acknowledge_at_once
+from ansible_collections.btmm.fleet.plugins.module_utils import tcp
 from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError, read_response
 
 from .errors import ZoneServerError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from dns.message import Message
@@ -34,9 +35,13 @@ class _ConnectionLostError(Exception):
 
 
 class ZoneClient:
-    """Sends updates to the zone's primary, and questions to it or, when it is away, to a secondary."""
+    """Sends updates to the zone's primary, and questions to it or, when it is away, to a secondary.
 
-    def __init__(self, config: Config) -> None:
+    `answered` is called after every answer.
+    """
+
+    def __init__(self, config: Config, answered: Callable[[], None] = lambda: None) -> None:
+        self._answered = answered
         self._channels = [_Channel(server, config.key, config.ca) for server in (config.server, *config.secondaries)]
         self._best = 0
         self._primary_again = 0.0
@@ -48,6 +53,11 @@ class ZoneClient:
             ZoneServerError: no server answers within 2 s each, or none has the certificate that it should have.
             UpdateError: the server refuses, fails or answers wrongly; one of its subclasses.
         """
+        answer = await self._async_exchange(message)
+        self._answered()
+        return answer
+
+    async def _async_exchange(self, message: Message) -> Message:
         primary, *others = self._channels
         if message.opcode() == dns.opcode.UPDATE or not others:
             return await primary.async_exchange(message)
@@ -100,7 +110,7 @@ class _Channel:
                     return await connection.async_exchange(message, self._key, self.where)
             except TimeoutError as err:
                 # The path may be dead, with a NAT's state or a moved address: only a new connection can tell.
-                connection.close()
+                connection.abort()
                 raise ZoneServerError(f"{self.where} does not answer: check that it runs") from err
             except _ConnectionLostError as err:
                 if fresh:
@@ -109,7 +119,7 @@ class _Channel:
     def drop(self) -> None:
         self._failure = None
         if self._connection is not None:
-            self._connection.close()
+            self._connection.abort()
 
     @property
     def where(self) -> str:
@@ -187,7 +197,7 @@ class _Connection:
             self._idle = None
         try:
             self._writer.write(wire)
-            acknowledge_at_once(self._writer)
+            tcp.acknowledge_at_once(self._writer)
             return read_response(await answer, message, where)
         finally:
             self._pending.pop(message.id, None)
@@ -197,6 +207,10 @@ class _Connection:
     def close(self) -> None:
         self._fail("closed")
         self._reading.cancel()
+
+    def abort(self) -> None:
+        self.close()
+        tcp.abort(self._writer)
 
     def _free_id(self) -> int:
         while (number := dns.entropy.random_16()) in self._pending:
@@ -209,7 +223,7 @@ class _Connection:
         self.closed = True
         if self._idle is not None:
             self._idle.cancel()
-        self._writer.close()
+        tcp.close(self._writer)
         for answer in self._pending.values():
             if not answer.done():
                 answer.set_exception(_ConnectionLostError(cause))
@@ -219,7 +233,7 @@ class _Connection:
             while True:
                 size = int.from_bytes(await self._reader.readexactly(2), "big")
                 wire = await self._reader.readexactly(size)
-                acknowledge_at_once(self._writer)
+                tcp.acknowledge_at_once(self._writer)
                 answer = self._pending.get(int.from_bytes(wire[:2], "big"))
                 if answer is not None and not answer.done():
                     answer.set_result(wire)

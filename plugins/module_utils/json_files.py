@@ -37,12 +37,22 @@ def write(path: Path, value: dict[str, Any], mode: int = 0o600) -> None:
     try:
         write_atomic(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode(), mode)
     except OSError as err:
-        if path not in _unwritten:
-            _LOGGER.warning("%s is not written: %s", path, err)
-        _unwritten[path] = err.strerror or str(err)
+        failed(path, err)
     else:
-        if _unwritten.pop(path, None):
-            _LOGGER.info("%s is written again", path)
+        written(path)
+
+
+def failed(path: Path, err: OSError) -> None:
+    """Note that a file could not be written or made; logged once."""
+    if path not in _unwritten:
+        _LOGGER.warning("%s is not written: %s", path, err)
+    _unwritten[path] = err.strerror or str(err)
+
+
+def written(path: Path) -> None:
+    """Note that a file could be written; logged where that had failed."""
+    if _unwritten.pop(path, None):
+        _LOGGER.info("%s is written again", path)
 
 
 def fault() -> str | None:

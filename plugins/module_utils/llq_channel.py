@@ -8,6 +8,8 @@ import contextlib
 import socket
 from typing import TYPE_CHECKING, Protocol, cast
 
+from .tcp import abort, close
+
 if TYPE_CHECKING:
     from typing import Any
 
@@ -41,6 +43,9 @@ class Channel(Protocol):
     def close(self) -> None:
         """Begin to close it: `async_receive` ends."""
 
+    def abort(self) -> None:
+        """Close it at once, with what is still to be sent."""
+
 
 class Connection:
     """A TLS or TCP connection."""
@@ -65,7 +70,11 @@ class Connection:
 
     def close(self) -> None:
         """Close gracefully."""
-        self._writer.close()
+        close(self._writer)
+
+    def abort(self) -> None:
+        """Close without a word, since the path may be dead."""
+        abort(self._writer)
 
     async def async_close(self) -> None:
         """Close, and wait for that."""
@@ -121,6 +130,11 @@ class Datagrams(asyncio.DatagramProtocol):
         """Close, after what is still to be sent."""
         if self._transport is not None:
             self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
 
     async def async_close(self) -> None:
         """Close."""

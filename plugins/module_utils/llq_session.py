@@ -104,8 +104,13 @@ class LlqSession:
             if not self._closing:
                 self.refused, self.stay_away_s = True, self.again_s
         except (OSError, EOFError):
-            if not self._closing:
+            closing = self._closing
+            self.abort()
+            if not closing:
                 raise
+        except asyncio.CancelledError:
+            self.abort()
+            raise
         finally:
             self.close()
             await self._channel.async_close()
@@ -133,6 +138,13 @@ class LlqSession:
                 self.unsubscribe(question)
             self._closing = True
             self._channel.close()
+
+    def abort(self) -> None:
+        """End all at once. By datagrams the server is told, which takes no time; a connection says it by its end."""
+        if self._channel.reliable:
+            self._asked.clear()
+        self.close()
+        self._channel.abort()
 
     def _wake_at(self) -> float | None:
         dues = [asked.due for asked in self._asked.values()]

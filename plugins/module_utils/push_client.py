@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import ssl
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from .llq_session import LlqSession
 from .push_introduction import async_introduce
 from .push_session import Session
 from .push_view import View
+from .tcp import abort
 from .update import UpdateError
 
 if TYPE_CHECKING:
@@ -89,6 +91,7 @@ class PushClient:
         self._on_refused = on_refused
         self._wanted: dict[Question, None] = {}
         self._any_wanted = asyncio.Event()
+        self._anew = asyncio.Event()
         self._view = View()
         self._session: Session | LlqSession | None = None
         self._not_before: dict[Server, float] = {}
@@ -115,14 +118,20 @@ class PushClient:
     def reconnect(self) -> None:
         """Give the session up, as after a change of address: the next one begins at once."""
         self._not_before.clear()
+        self.hasten()
         if self._session is not None:
-            self._session.close()
+            self._session.abort()
+
+    def hasten(self) -> None:
+        """Wait no longer for the next attempt, as when the network is back."""
+        self._anew.set()
 
     async def async_run(self) -> None:
         """Keep a session whenever there is anything to follow, until cancelled."""
         failures = 0
         while True:
             await self._any_wanted.wait()
+            self._anew.clear()
             error: PushError | None = None
             lasted = False
             try:
@@ -134,7 +143,8 @@ class PushClient:
                     continue
                 lasted, ended = await self._async_session(server, best=server.kind == servers[0].kind)
                 error = ended or error
-                if lasted or not self._wanted:
+                # On another network the best server comes first again, and not the next.
+                if lasted or not self._wanted or self._anew.is_set():
                     break
             if not self._wanted:
                 continue
@@ -142,7 +152,10 @@ class PushClient:
             self._on_state(None, error or PushError("there is no Push or LLQ server that can be asked now"))
             if failures:
                 wait = min(FIRST_RETRY_S * RETRY_FACTOR ** (failures - 1), LAST_RETRY_S)
-                await asyncio.sleep(wait * random.uniform(0.75, 1.25))  # noqa: S311 - spread, not secrecy
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait * random.uniform(0.75, 1.25)):  # noqa: S311 - spread, not secrecy
+                        await self._anew.wait()
+                        failures = 0
 
     async def _async_session(self, server: Server, *, best: bool) -> tuple[bool, PushError | None]:
         """Hold one session; return whether it was established, and why it ended."""
@@ -216,7 +229,7 @@ class PushClient:
             try:
                 await async_introduce(streams, server.name, self._key, str(server))
             except BaseException:
-                streams[1].close()
+                abort(streams[1])
                 raise
         return Session(streams, self._told, synced, self._refusals_changed)
 

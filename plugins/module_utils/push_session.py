@@ -8,6 +8,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from . import dso, push
+from .tcp import abort, close
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -46,6 +47,7 @@ class Session:
         self._barrier = 0  # the Keepalive whose answer says that all first answers are here
         self._active: dict[int, Question] = {}
         self._ended: set[int] = set()  # subscriptions that are no more; what their end crossed may speak of them
+        self._early: dict[Question, None] | None = {}  # asked for before there is a session
         self._interval_s = dso.DEFAULT_TIMEOUT_MS / 1000
         self._last = self._loop.time()
 
@@ -62,15 +64,21 @@ class Session:
             await self._async_take()
             if self._keepalives:
                 raise dso.FatalError("the first message does not answer the first request")
-            self.subscribe(questions)
+            early, self._early = self._early or {}, None
+            self.subscribe(dict.fromkeys([*questions, *early]))
             while not self._writer.is_closing():
                 await self._async_take()
                 if self.refusals and not self._active:
                     self.refused, self.stay_away_s = True, self.again_s
                     return
         except (dso.DsoError, OSError, EOFError):
-            if not self._writer.is_closing():
+            closing = self._writer.is_closing()
+            self.abort()
+            if not closing:
                 raise
+        except asyncio.CancelledError:
+            self.abort()
+            raise
         finally:
             self.close()
             with contextlib.suppress(OSError):
@@ -82,6 +90,9 @@ class Session:
         A server acts on messages in their order (RFC 8490 section 6.1), and tells of what is there directly after it
         accepts a subscription (RFC 8765 section 6.3): the answer to a Keepalive comes after all that.
         """
+        if self._early is not None:  # nothing is said before the first answer (RFC 8490 section 5.1)
+            self._early.update(dict.fromkeys(questions))
+            return
         for question in questions:
             number = self._number()
             self._active[number] = question
@@ -91,6 +102,8 @@ class Session:
     def unsubscribe(self, question: Question) -> None:
         """End one subscription."""
         self.refusals.pop(question, None)
+        if self._early is not None:
+            self._early.pop(question, None)
         number = next((number for number, each in self._active.items() if each == question), None)
         if number is not None:
             del self._active[number]
@@ -99,7 +112,11 @@ class Session:
 
     def close(self) -> None:
         """Close gracefully."""
-        self._writer.close()
+        close(self._writer)
+
+    def abort(self) -> None:
+        """End it at once, since the path may be dead."""
+        abort(self._writer)
 
     def _keepalive(self) -> int:
         number = self._number()

@@ -4,11 +4,24 @@
 from __future__ import annotations
 
 import ssl
+from asyncio import sslproto
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+_RECORD = 1 << 14  # octets of a TLS record at most (RFC 8446 section 5.1)
+
+
+def small_buffers() -> None:
+    """Have asyncio's TLS connections, from now on, take buffers of one record, and not of 256 KiB.
+
+    That is for transfers; what our daemons say fits a record. It is not of asyncio's public face: where Python has
+    another name for it, nothing is changed.
+    """
+    if hasattr(sslproto.SSLProtocol, "max_size"):
+        sslproto.SSLProtocol.max_size = _RECORD
 
 
 def server_context(

@@ -27,6 +27,12 @@ _SKEW_S = 60  # TSIG allows 300 s (RFC 8945 section 10): told long before it sto
 
 def check(patient: Patient) -> Iterator[Finding]:
     """Ask the primary as the daemon does, over a connection of our own."""
+    others = patient.status.get("overwritten")
+    if others:
+        fix = (
+            f"see which copy of this host has the key of {patient.config.host.label}, and enrol it as a host of its own"
+        )
+        yield Finding("conflict", f"another writer changed {', '.join(others)}", fix)
     server = patient.config.server
     failure: UpdateError | None = None
     for address in server.addresses:

@@ -51,6 +51,8 @@ def describe(status: dict[str, Any]) -> list[str]:
         f"names     {names}" + (f", last known since {status['last_known']}" if status.get("last_known") else ""),
     ]
     lines += [f"{key:<9} {status[key]}" for key in ("rung", "nat", "unmapped", "follow", "disk") if status.get(key)]
+    if status.get("overwritten"):
+        lines.append(f"conflict  another writer changed {', '.join(status['overwritten'])}")
     lines += [f"tunnel    {_tunnel(peer)}" for peer in status.get("peers", ())]
     if status.get("error"):
         lines.append(f"error     {status['error']}")

@@ -10,6 +10,7 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ansible_collections.btmm.fleet.plugins.module_utils import background
 from ansible_collections.btmm.fleet.plugins.module_utils.records import Endpoint
 
 from ..clock import boottime
@@ -217,7 +218,7 @@ class Mapper:
         loop = asyncio.get_running_loop()
         if self._asking is None or self._asking.done():
             self._timer = None
-            self._asking = loop.create_task(self._async_ask_again())
+            self._asking = background.start(self._async_ask_again())
         else:
             self._timer = loop.call_later(_JITTER_S, self._ask_again)  # what is on its way was asked before
 

@@ -40,7 +40,8 @@ class Store:
     """Reads and writes under a lock, since every zone of a host has a process of its own and they share the mapping.
 
     Who uses the mapping holds a shared lock on a file. The kernel drops it with the process, so there are no stale
-    users; who leaves and gets the file for itself was the last.
+    users; who leaves and gets the file for itself was the last. Where a lock's file can't be had, as on a disk that is
+    full or read-only, things go on without: two zones may then have two ports, and the mapping is left to its lease.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -73,7 +74,7 @@ class Store:
         if self._used is not None:
             return
         descriptor = self._open("portmap.users")
-        while True:
+        while descriptor is not None:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -112,13 +113,23 @@ class Store:
     def _locked(self) -> Iterator[None]:
         descriptor = self._open("portmap.lock")
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if descriptor is not None:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
-            os.close(descriptor)
+            if descriptor is not None:
+                os.close(descriptor)
 
-    def _open(self, name: str) -> int:
-        return os.open(self._path.with_name(name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def _open(self, name: str) -> int | None:
+        path = self._path.with_name(name)
+        try:
+            # To read only: a file that is there can then be locked on a read-only disk, too.
+            descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as err:
+            json_files.failed(path, err)
+            return None
+        json_files.written(path)
+        return descriptor
 
     def _read(self) -> dict[str, Memory]:
         """Each gateway, the one of the last grant last; what is damaged is left out."""

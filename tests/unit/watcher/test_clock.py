@@ -7,6 +7,7 @@ import asyncio
 import math
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +31,19 @@ async def test_for_ever_is_long_and_can_be_cancelled_without_a_trace() -> None:
         async with asyncio.timeout(0.05):
             await clock.async_sleep_until(math.inf)
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def kernels_view(descriptor: int) -> str:
+    return Path(f"/proc/self/fdinfo/{descriptor}").read_text()
+
+
+async def test_the_kernel_cancels_the_timer_when_the_time_of_day_is_set() -> None:
+    """The clock can't be set here, but the kernel tells what it was asked for (proc(5): TFD_TIMER_ABSTIME is 1)."""
+    watch = clock.Watch(lambda _: None)
+    told = kernels_view(watch._timer.fd)
+    watch.close()
+    assert f"clockid: {time.CLOCK_REALTIME}\n" in told
+    assert "settime flags: 03\n" in told  # TFD_TIMER_CANCEL_ON_SET is 2
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     directory.mkdir()
     written(directory, stub={"address": "127.0.0.1", "port": _free_port()})
     world = World(directory)
-    monkeypatch.setattr(instance_module, "ZoneClient", lambda _: world)
+    monkeypatch.setattr(instance_module, "ZoneClient", lambda *_: world)
     monkeypatch.setattr(presence, "Mapper", lambda *_: world)
     monkeypatch.setattr(netlink, "Watch", world.watch)
     monkeypatch.setattr(clock, "Watch", world.watch_clock)
@@ -161,6 +161,16 @@ async def test_published_ready_and_withdrawn_at_the_end(world: World, notificati
     await asyncio.wait_for(task, 5)
     assert len(world.updates) == 4
     assert world.released == 1
+
+
+async def test_systemd_hears_that_the_loop_turns(
+    world: World, notifications: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "100000")
+    task = asyncio.create_task(Daemon(world.places).async_run())
+    await world.until(lambda: notifications.count("WATCHDOG=1") >= 3)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(task, 5)
 
 
 async def test_before_a_suspend_the_host_leaves_and_comes_back_after_it(running: World) -> None:

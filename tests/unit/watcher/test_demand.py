@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from watcher import demand as demand_module
-from watcher.demand import HELD, Demand, unreachable
+from watcher.demand import FAILED, HELD, Demand, unreachable
 from watcher.errors import TunnelError
 from watcher.peers import Peer, Way
 
@@ -119,6 +120,28 @@ async def test_an_address_that_nobody_has_is_refused(rig: Rig) -> None:
     rig.packet(ECHO)
     await _async_rest()
     assert (len(rig.refused), rig.calls, rig.asked) == (1, 0, [PEER])
+
+
+async def test_who_tries_all_addresses_fills_neither_memory_nor_log(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    rig.label = None
+    for number in range(2 * FAILED):
+        rig.packet(ECHO[:38] + number.to_bytes(2) + ECHO[40:])
+        await _async_rest()
+    assert len(rig.demand._failed) == FAILED
+    assert not caplog.records
+
+
+async def test_a_peer_that_is_off_is_logged_once(
+    rig: Rig, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(demand_module, "QUIET_S", 0.0)
+    rig.failure = TunnelError("does not answer")
+    for _ in range(3):
+        rig.packet(ECHO)
+        await _async_rest()
+    assert (rig.calls, len(caplog.records)) == (3, 1)
 
 
 @pytest.mark.parametrize(

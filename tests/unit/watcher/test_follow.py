@@ -14,14 +14,17 @@ import dns.rrset
 
 from watcher.errors import ZoneServerError
 from watcher.follow import Following, PollingFollower
-from watcher.peers import Locator, Vantage
+from watcher.peers import Located, Locator, Vantage
 from watcher.uplink import Uplink
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     from dns.message import Message
     from dns.name import Name
 
     from watcher.config import Config
+    from watcher.follow import RRsetName
 
 TARGET = dns.name.from_text("t.bob.members.example")
 ENDED = (dns.name.from_text("_autotunnel._udp.imac.bob.members.example"), dns.rdatatype.SRV)
@@ -100,6 +103,31 @@ async def test_what_is_new_is_asked_for_at_once_and_not_with_the_next_round(conf
     await asyncio.sleep(0.05)
     assert zone.asked == 2
     await follower.async_stop()
+
+
+async def test_a_slow_answer_of_before_does_not_win(config: Config) -> None:
+    zone, gate = Zone(), asyncio.Event()
+    followed: list[frozenset[RRsetName]] = []
+
+    class Slow(Locator):
+        async def async_locate(self, label: str) -> Located:
+            await gate.wait()
+            return await super().async_locate(label)
+
+    class Recorder(PollingFollower):
+        async def async_follow(self, sets: AbstractSet[RRsetName]) -> None:
+            followed.append(frozenset(sets))
+
+    following = Following(Slow(config, zone, lambda: Vantage(None)), lambda _: None)
+    await following.async_use(Recorder(zone, lambda *_: None))
+    following.tunnels(frozenset({"imac"}))
+    await asyncio.sleep(0.01)
+    following.tunnels(frozenset())  # the tunnel went while the zone was asked
+    await asyncio.sleep(0.01)
+    gate.set()
+    await asyncio.sleep(0.05)
+    assert followed[-1] == frozenset()
+    await following.async_stop()
 
 
 async def test_without_tunnels_nobody_is_asked_for(config: Config) -> None:

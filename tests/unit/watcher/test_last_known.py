@@ -92,6 +92,17 @@ def test_that_there_is_nothing_is_known_of_services_but_not_of_addresses(table: 
     assert held(table, f"imca.{ZONE}", "AAAA") is None
 
 
+def test_what_nobody_has_displaces_nothing(config: Config, table: LastKnown) -> None:
+    """Any program of the host may ask for any name, and send packets to any address of the /48."""
+    before = len(table)
+    for number in range(MAX_SETS + 10):
+        table.learn(answer(f"x{number}.{ZONE}", "TXT", rcode="NXDOMAIN"))
+        table.learn(answer(f"{number}.{config.reverse_zone}", "PTR", rcode="NXDOMAIN"))
+    assert len(table) == before + last_known.MAX_EMPTY
+    assert held(table, f"x{MAX_SETS}.{ZONE}", "TXT") == []
+    assert held(table, f"imac.{ZONE}", "AAAA") == ["fd12:3456:789a::2"]
+
+
 def test_a_failure_teaches_nothing(table: LastKnown) -> None:
     table.learn(answer(f"imac.{ZONE}", "AAAA", rcode="SERVFAIL"))
     assert held(table, f"imac.{ZONE}", "AAAA") == ["fd12:3456:789a::2"]

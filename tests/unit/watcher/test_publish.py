@@ -169,7 +169,14 @@ async def test_a_renamed_host_does_not_touch_its_old_name(zone: Zone, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "content", ["{", "[]", '{"host": "macbook.bob.members.example.", "zones": {"x.": ["not a record"]}}']
+    "content",
+    [
+        "{",
+        "[]",
+        '{"host": "macbook.bob.members.example.", "zones": {"x.": ["not a record"]}}',
+        '{"host": "macbook.bob.members.example."}',
+        f'{{"host": "macbook.bob.members.example.", "zones": {{"{"x" * 64}.": []}}}}',
+    ],
 )
 async def test_a_damaged_memory_is_ignored(config: Config, zone: Zone, tmp_path: Path, content: str) -> None:
     (tmp_path / "published.json").write_text(content)
@@ -266,6 +273,24 @@ async def test_what_another_writer_changed_is_told_and_put_back(
     clock[0] += 7200
     await publisher.async_publish(OUTER)
     assert not publisher.overwritten
+
+
+async def test_only_what_is_looked_at_is_judged(
+    config: Config, zone: Zone, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    publisher = _publisher(config, zone, tmp_path)
+    await publisher.async_publish(OUTER)
+    name = dns.name.from_text("_autotunnel._udp.macbook.bob.members.example")
+    other = dns.update.UpdateMessage("bob.members.example.")
+    other.replace("macbook.bob.members.example.", 120, "AAAA", "fd12:3456:789a::bad")
+    other.replace(name, 120, "SRV", "10 0 4501 elsewhere.bob.members.example.")
+    await zone.async_exchange(other)
+    for _ in range(2):
+        await publisher.async_compare({(name, dns.rdatatype.SRV)})
+        assert publisher.overwritten == (f"{name} SRV",)
+    assert len([each for each in caplog.records if "another writer" in each.getMessage()]) == 1
+    await publisher.async_compare({(dns.name.from_text("macbook.bob.members.example"), dns.rdatatype.AAAA)})
+    assert publisher.overwritten == (f"{name} SRV", "macbook.bob.members.example. AAAA")
 
 
 async def test_a_way_that_is_gone_is_withdrawn_even_when_nobody_remembers_it(

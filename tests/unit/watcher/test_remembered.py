@@ -187,3 +187,27 @@ async def test_the_disk_is_written_rarely(rig: Rig, tmp_path: Path, monkeypatch:
     await asyncio.sleep(0.1)
     assert len(writes) == 1
     rig.asker.stop()
+
+
+async def test_after_a_change_of_the_network_nobody_waits_for_the_next_probe(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unplugged cable makes the zone look away; when the network is back, it is known at once that it is not."""
+    monkeypatch.setattr(remembered, "_PROBE_LEAST_S", 60.0)
+    monkeypatch.setattr(remembered, "_PROBE_FIRST_S", 60.0)
+    await rig.ask()
+    rig.asker.network_changed()
+    rig.zone.down = True
+    await rig.ask()
+    rig.zone.down = False
+    rig.asker.network_changed()
+    await until(lambda: rig.told == [True, False])
+
+
+async def test_an_update_that_was_answered_counts(rig: Rig) -> None:
+    await rig.ask()
+    rig.zone.down = True
+    await rig.ask()
+    rig.asker.served()
+    assert rig.told == [True, False]
+    rig.asker.stop()

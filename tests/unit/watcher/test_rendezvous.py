@@ -67,9 +67,14 @@ class Host:
         self.charon = udp()
         self.sent: list[tuple[bytes, int]] = []
         self.changed = asyncio.Event()
+        self.returned = asyncio.Event()
         self._moving = moving
         self.rendezvous = Rendezvous(
-            dataclasses.replace(own, ca=owner.ca, certificate=certificate), zone, self.changed.set, self._send
+            dataclasses.replace(own, ca=owner.ca, certificate=certificate),
+            zone,
+            self.changed.set,
+            self.returned.set,
+            self._send,
         )
 
     def _send(self, payload: bytes, source_port: int, address: IPv4Address | IPv6Address, port: int) -> None:
@@ -212,6 +217,17 @@ async def test_a_tunnel_survives_a_restart_of_the_relay(site: Site) -> None:
                 continue
     assert imac.rendezvous.relays == (site.server,)
     assert not imac.changed.is_set()  # nothing to publish anew
+    assert imac.returned.is_set()  # but the NAT may have forgotten more than a connection
+
+
+async def test_a_move_has_us_look_at_where_we_are_seen_even_if_it_is_where_we_were(site: Site) -> None:
+    imac = await site.host("imac")
+    imac.changed.clear()
+    imac.rendezvous.moved()
+    assert imac.rendezvous.observed is None  # what was seen is of the network before
+    await imac.async_registered()
+    assert imac.rendezvous.observed == imac.endpoint
+    assert not imac.returned.is_set()
 
 
 async def test_a_moved_host_takes_its_flows_along(site: Site) -> None:

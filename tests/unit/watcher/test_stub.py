@@ -110,6 +110,35 @@ async def test_an_idle_connection_is_closed(port: int, monkeypatch: pytest.Monke
     writer.close()
 
 
+async def test_who_does_not_read_its_answers_is_cut_off(port: int) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 10)
+    writer.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 10)
+    writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is one that reads
+    question = dns.message.make_query("big.example", "PTR").to_wire(prepend_length=True)
+
+    async def async_flood() -> None:
+        for _ in range(4000):
+            writer.write(question)
+            await writer.drain()
+            await asyncio.sleep(0.001)
+
+    with pytest.raises(ConnectionError):
+        await async_flood()
+    await test_udp_and_tcp(port)
+
+
+async def test_connections_are_bounded(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stub_module, "MAX_STREAMS", 1)
+    _, first = await asyncio.open_connection("127.0.0.1", port)
+    await asyncio.sleep(0.05)
+    reader, second = await asyncio.open_connection("127.0.0.1", port)
+    assert await reader.read() == b""
+    second.close()
+    first.close()
+    await asyncio.sleep(0.05)
+    await test_udp_and_tcp(port)
+
+
 async def test_more_than_the_limit_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stub_module, "MAX_RUNNING", 2)
     stub = Stub(_big)

@@ -17,6 +17,7 @@ from vici.exception import CommandException
 
 from watcher import charon as charon_module
 from watcher import probe
+from watcher.charon_events import Events
 from watcher.errors import TunnelError
 from watcher.peers import Locator, Peer, Vantage, Way
 from watcher.tunnels import Tunnels
@@ -303,6 +304,30 @@ async def test_after_a_move_every_peer_is_called_whoever_opened_the_tunnel(rig: 
     assert rig.charon.unloaded[NAME]["unique"] == "no"
 
 
+async def test_after_a_move_nobody_waits_for_the_call_of_a_peer_that_is_off(rig: Rig) -> None:
+    await rig.locator.async_locate("imac")
+    rig.charon.establish("btmm-in")
+    over, initiate = threading.Event(), rig.charon.initiate
+
+    def initiate_slowly(request: dict[str, str]) -> Iterator[object]:
+        if "mini" in request["ike"]:
+            over.wait(20)
+            raise CommandException("timeout")
+        return initiate(request)
+
+    rig.charon.initiate = initiate_slowly  # type: ignore[method-assign]
+    off = Peer("mini", "mini.bob.members.example", IPv6Address("fd12:3456:789a::3"), (Way("direct", ELSEWHERE),))
+    calling = asyncio.create_task(rig.tunnels.async_ensure(off))
+    await asyncio.sleep(0.1)
+    rig.tunnels.moved()
+    try:
+        await _async_until(lambda: rig.charon.numbers == [2])
+    finally:
+        over.set()
+    with pytest.raises(TunnelError):
+        await calling
+
+
 async def test_after_a_move_a_peer_that_moved_too_is_looked_up_again(rig: Rig) -> None:
     await rig.locator.async_locate("imac")
     rig.charon.establish(NAME)
@@ -333,7 +358,7 @@ async def test_a_relayed_peer_that_can_be_called_directly_is_until_it_answers(
         def rung_of(self, remote: Endpoint) -> str | None:
             return "relayed" if remote == ELSEWHERE else None
 
-    monkeypatch.setattr(charon_module, "listen", lambda *_: None)
+    monkeypatch.setattr(Events, "start", lambda _: None)
     relayed = {"remote-host": b"203.0.113.102", "remote-port": b"4500"}
     rig.charon.establish("btmm-in", **relayed)
     rig.charon.deaf = {"203.0.113.101"}
@@ -372,7 +397,7 @@ async def test_how_a_tunnel_was_made_is_known_even_if_it_came_while_charon_was_a
         yield from before
 
     tunnels = Tunnels(config, rig.locator, lambda: None, Relay())  # type: ignore[arg-type]  # all it is asked for
-    monkeypatch.setattr(charon_module, "listen", lambda *_: None)
+    monkeypatch.setattr(Events, "start", lambda _: None)
     monkeypatch.setattr(rig.charon, "list_sas", list_slowly)
     tunnels.start()
     await _async_until(listed.is_set)
@@ -398,7 +423,7 @@ async def test_of_several_tunnels_one_stays(
 ) -> None:
     for ours, age_s in made:
         rig.charon.establish(NAME if ours else "btmm-in", established=str(age_s).encode())
-    monkeypatch.setattr(charon_module, "listen", lambda *_: None)
+    monkeypatch.setattr(Events, "start", lambda _: None)
     rig.tunnels.start()
     await _async_until(lambda: len(rig.charon.sas) == 1)
     rig.tunnels.stop()
@@ -408,10 +433,20 @@ async def test_of_several_tunnels_one_stays(
 async def test_traffic_without_an_answer_has_the_peer_called(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     await rig.locator.async_locate("imac")
     rig.charon.establish("btmm-in", **{"child-sas": {"x": child(**{"use-in": b"5", "use-out": b"0"})}})
-    monkeypatch.setattr(charon_module, "listen", lambda *_: None)
+    monkeypatch.setattr(Events, "start", lambda _: None)
     rig.tunnels.start()
     await _async_until(lambda: rig.charon.calls == ["end 1", "call 203.0.113.101 1200"])
     rig.tunnels.stop()
+
+
+async def test_a_connection_that_charon_does_not_take_is_told(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise CommandException("Command failed: invalid value for: proposals")
+
+    monkeypatch.setattr(rig.charon, "load_conn", refuse)
+    monkeypatch.setattr(rig.charon, "unload_conn", refuse)
+    with pytest.raises(TunnelError, match=r"no tunnel to imac.*invalid value for: proposals.*journalctl"):
+        await rig.tunnels.async_ensure(IMAC)
 
 
 async def test_a_certificate_that_cannot_be_read_is_named(rig: Rig, config: Config) -> None:

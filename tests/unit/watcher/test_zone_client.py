@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.deadpath import dead_path
 from watcher import zone_client
 from watcher.config import Config, Server
 from watcher.errors import ZoneServerError
@@ -126,7 +127,8 @@ class DotServer:
 class Rig:
     def __init__(self, config: Config, server: DotServer) -> None:
         self.config, self.server = config, server
-        self.client = ZoneClient(config)
+        self.answered: list[int] = []
+        self.client = ZoneClient(config, lambda: self.answered.append(1))
 
     async def ask(self, name: str = "imac.bob.members.example") -> dns.message.Message:
         return await self.client.async_exchange(dns.message.make_query(name, "AAAA"))
@@ -165,6 +167,7 @@ async def test_an_update_is_not_bound_by_what_fits_a_datagram(rig: Rig) -> None:
     lease.ask(message, lease.Lease(7200))
     answer = await rig.client.async_exchange(message)
     assert answer.rcode() == dns.rcode.NOERROR
+    assert rig.answered == [1]
 
 
 async def test_a_connection_that_the_server_closed_is_made_again(rig: Rig) -> None:
@@ -196,6 +199,17 @@ async def test_silence_is_told_and_the_connection_given_up(rig: Rig, monkeypatch
     rig.server.mode = ""
     await rig.ask()
     assert rig.server.connections == 2
+
+
+async def test_connections_over_a_dead_path_are_given_up_without_a_farewell(rig: Rig) -> None:
+    server = rig.config.server
+    async with dead_path(server.port) as path:
+        rig.client = ZoneClient(dataclasses.replace(rig.config, server=Server(server.name, ("127.0.0.1",), path.port)))
+        await rig.ask()
+        await path.async_die()
+        rig.client.drop()
+        async with asyncio.timeout(3.0):
+            await path.async_left()
 
 
 async def test_another_servers_certificate_is_not_trusted(rig: Rig) -> None:

@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.btmm.fleet.plugins.module_utils import natpmp, pcp
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 MAPPED = bytes(10) + b"\xff\xff"
 
@@ -28,9 +28,20 @@ class FakeGateway(asyncio.DatagramProtocol):
         self.lifetime: int | None = None
         self.port: int | None = None
         self.epoch = 1000
-        self.drop = 0
+        self.silent: Callable[[], None] = lambda: None
+        self._drop = 0
         self.noise = b""
         self.requests: list[bytes] = []
+
+    @property
+    def drop(self) -> int:
+        """How many requests go unanswered from now on."""
+        return self._drop
+
+    @drop.setter
+    def drop(self, count: int) -> None:
+        self._drop = count
+        self.silent()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.DatagramTransport", transport)
@@ -38,7 +49,7 @@ class FakeGateway(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self.requests.append(data)
         if self.drop:
-            self.drop -= 1
+            self._drop -= 1
             return
         if self.noise:
             self.transport.sendto(self.noise, addr)
@@ -72,6 +83,7 @@ async def gateway(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeGateway]
         FakeGateway, local_addr=("127.0.0.1", 0)
     )
     monkeypatch.setattr(pcp, "SERVER_PORT", transport.get_extra_info("sockname")[1])
-    monkeypatch.setattr(natpmp, "FIRST_RETRY_S", 0.02)
+    # Where it answers, a machine that stands still for a moment must not make two requests of one.
+    protocol.silent = lambda: monkeypatch.setattr(natpmp, "FIRST_RETRY_S", 0.02)
     yield protocol
     transport.close()
