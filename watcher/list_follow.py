@@ -44,36 +44,31 @@ class ListFollow:
     def __init__(self, config: Config, asker: Asker, path: Path) -> None:
         self._asker = asker
         self._path = path
-        self._asking: asyncio.Task[None] | None = None
-        self._again = False
+        self._asking = background.Repeated(self._async_look)
+        self._wait_s = AGAIN_S[0]
         self._name = names.crl_name(config.zone)
         self.set: RRsetName = (self._name, RdataType.TXT)
 
     def look(self) -> None:
         """Ask for the list as it is now, for as long as it takes."""
-        self._again = True
-        if self._asking is None or self._asking.done():
-            self._asking = background.start(self._async_look())
+        self._asking.again()
 
     def stop(self) -> None:
         """Ask no more."""
-        if self._asking is not None:
-            self._asking.cancel()
+        self._asking.stop()
 
     async def _async_look(self) -> None:
-        wait_s = AGAIN_S[0]
-        while self._again:
-            self._again = False
-            try:
-                self._keep(await self._async_ask())
-            except (WatcherError, UpdateError, OSError) as err:
-                if wait_s == AGAIN_S[0]:
-                    _LOGGER.info("the list of revoked certificates stays as it was: %s", err)
-                self._again = True
-                await asyncio.sleep(wait_s)
-                wait_s = min(wait_s * 2, AGAIN_S[1])
-            else:
-                await asyncio.sleep(SPACED_S)
+        try:
+            self._keep(await self._async_ask())
+        except (WatcherError, UpdateError, OSError) as err:
+            if self._wait_s == AGAIN_S[0]:
+                _LOGGER.info("the list of revoked certificates stays as it was: %s", err)
+            self._asking.again()
+            await asyncio.sleep(self._wait_s)
+            self._wait_s = min(self._wait_s * 2, AGAIN_S[1])
+        else:
+            self._wait_s = AGAIN_S[0]
+            await asyncio.sleep(SPACED_S)
 
     async def _async_ask(self) -> list[bytes]:
         records = await async_lookup(self._asker, self._name, RdataType.CERT)

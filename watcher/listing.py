@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from ansible_collections.btmm.fleet.plugins.module_utils import background
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Iterable
 
     from .charon import Tunnel
@@ -34,24 +33,18 @@ class Listing:
         self._locator = locator
         self._status = status
         self._told = tuple(told)
-        self._listing: asyncio.Task[None] | None = None
-        self._unlisted = False
+        self._listing = background.Repeated(self._async_list)
 
     def look(self) -> None:
         """A tunnel came or went."""
-        self._unlisted = True
-        if self._listing is None or self._listing.done():
-            self._listing = background.start(self._async_list())
+        self._listing.again()
 
     def stop(self) -> None:
         """Look no more."""
-        if self._listing is not None:
-            self._listing.cancel()
+        self._listing.stop()
 
     async def _async_list(self) -> None:
-        while self._unlisted:  # again, when something changed while charon was asked
-            self._unlisted = False
-            self._tell(await self._tunnels.async_list())
+        self._tell(await self._tunnels.async_list())
 
     def _tell(self, tunnels: list[Tunnel]) -> None:
         labels = (self._locator.label_of(tunnel.identity) for tunnel in tunnels)

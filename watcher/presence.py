@@ -84,10 +84,8 @@ class Presence:
         self._map_again_at = math.inf
         self._pace = Pace(clock.boottime)
         self._keeping: asyncio.Task[None] | None = None
-        self._republishing: asyncio.Task[None] | None = None
-        self._unpublished = False
-        self._comparing: asyncio.Task[None] | None = None
-        self._unjudged = False
+        self._republishing = background.Repeated(self._async_republish)
+        self._comparing = background.Repeated(self._async_compare)
         self._publishing = asyncio.Lock()
 
     @property
@@ -124,16 +122,12 @@ class Presence:
         if self._differs() is not None:
             self.ask_gateway()
         elif self._keeping is not None:
-            self._unpublished = True
-            if self._republishing is None or self._republishing.done():
-                self._republishing = background.start(self._async_republish())
+            self._republishing.again()
 
     def own_changed(self) -> None:
         """The zone holds something else of this host's ways: by our own update, or by another writer's."""
         if self._keeping is not None:
-            self._unjudged = True
-            if self._comparing is None or self._comparing.done():
-                self._comparing = background.start(self._async_compare())
+            self._comparing.again()
 
     def ask_gateway(self) -> None:
         """Ask the gateway whether it still has the address and the mapping of before: not all announce a change."""
@@ -143,10 +137,11 @@ class Presence:
 
     async def async_halt(self) -> None:
         """Stop, leaving mapping and zone as they are; `moved` goes on."""
-        for task in (self._comparing, self._republishing, self._keeping):
-            if task is not None:
-                task.cancel()
-                await asyncio.wait([task])
+        for work in (self._comparing, self._republishing):
+            await work.async_stop()
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.wait([self._keeping])
         self._keeping = None
 
     async def async_withdraw(self) -> None:
@@ -220,25 +215,21 @@ class Presence:
             await self._async_publish(link)
 
     async def _async_republish(self) -> None:
-        while self._unpublished:  # again, when the relay granted more meanwhile
-            self._unpublished = False
-            async with self._publishing:
-                link = self._link
-                try:
-                    if link is not None:
-                        await self._async_publish(link)
-                except (WatcherError, UpdateError) as err:
-                    self._faults.tell(FAULT, err)
-                    self._again()  # it tries until it went well
-                else:
-                    self.settled.set()
+        async with self._publishing:
+            link = self._link
+            try:
+                if link is not None:
+                    await self._async_publish(link)
+            except (WatcherError, UpdateError) as err:
+                self._faults.tell(FAULT, err)
+                self._again()  # it tries until it went well
+            else:
+                self.settled.set()
 
     async def _async_compare(self) -> None:
-        while self._unjudged:
-            self._unjudged = False
-            async with self._publishing:  # an update on its way is neither known yet nor another's
-                await self._publisher.async_compare(self.own_sets)
-            self._status.set(overwritten=list(self._publisher.overwritten))
+        async with self._publishing:  # an update on its way is neither known yet nor another's
+            await self._publisher.async_compare(self.own_sets)
+        self._status.set(overwritten=list(self._publisher.overwritten))
 
     def _differs(self) -> PortMapError | None:
         """Return what is wrong with the mapping when the relay sees this host elsewhere; None when nothing is."""

@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -19,6 +19,42 @@ def start(loop: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     task = asyncio.create_task(loop)
     task.add_done_callback(_judge)
     return task
+
+
+class Repeated:
+    """Work that is done after each change, once at a time, and once more for all changes that come meanwhile.
+
+    Args:
+        work: does it once.
+    """
+
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._work = work
+        self._wanted = False
+        self._running: asyncio.Task[None] | None = None
+
+    def again(self) -> None:
+        """Have it done; by itself the work may say so, too."""
+        self._wanted = True
+        if self._running is None or self._running.done():
+            self._running = start(self._async_run())
+
+    def stop(self) -> None:
+        """Do it no more, and end what is being done."""
+        self._wanted = False
+        if self._running is not None:
+            self._running.cancel()
+
+    async def async_stop(self) -> None:
+        """Stop, and wait until it has."""
+        self.stop()
+        if self._running is not None:
+            await asyncio.wait([self._running])
+
+    async def _async_run(self) -> None:
+        while self._wanted:
+            self._wanted = False
+            await self._work()
 
 
 def _judge(task: asyncio.Task[None]) -> None:
