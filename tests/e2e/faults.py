@@ -13,6 +13,7 @@ from tests.e2e.proof import WATCHER, ZONE
 
 UNIT_SETTINGS = f"/run/systemd/system/{WATCHER}.d"
 BACK_S = 40  # the longest wait of a host between two attempts to reach the zone host, and the attempt
+SOON_S = 30  # for what a host does by itself; what would mend it otherwise comes with a renewal, after an hour
 FORGET = "systemctl stop lab-miniupnpd; nft -f /etc/nftables.conf; conntrack -F 2>/dev/null || true"
 
 

@@ -20,6 +20,7 @@ FAKE_CLOCK = (
     "Environment=LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1 FAKETIME_NO_CACHE=1"
     f" DONT_FAKE_MONOTONIC=1 FAKETIME_TIMESTAMP_FILE={CLOCK}"
 )
+pytestmark = pytest.mark.usefixtures("whole")
 KILLS = 20
 
 
@@ -38,7 +39,7 @@ def test_a_clock_that_jumps_is_told_and_when_it_is_right_again_the_host_is_publi
         fleet.shell("mini", f"echo +2h > {CLOCK}")
         fleet.lab("plug", "mini", "wan", "203.0.113.21")  # something to publish
         try:
-            seconds_until(lambda: "clock" in error(fleet, "mini"), 10, "mini says that its clock is wrong")
+            seconds_until(lambda: "clock" in error(fleet, "mini"), faults.SOON_S, "mini says that its clock is wrong")
             told = error(fleet, "mini")
             assert re.match(r"mini: .*clock.*: set the clock", told), told
             assert faults.opens(fleet, "imac", "mini") or faults.outer(fleet, "mini") == {"203.0.113.20"}
@@ -47,7 +48,6 @@ def test_a_clock_that_jumps_is_told_and_when_it_is_right_again_the_host_is_publi
         seconds_until(lambda: faults.outer(fleet, "mini") == {"203.0.113.21"}, 20, "mini published its move")
         fleet.lab("plug", "mini", "wan")
     fleet.on("mini", "rm", CLOCK)
-    faults.whole(fleet)
 
 
 def test_a_clone_of_a_host_is_refused_with_both_names(fleet: Fleet) -> None:
@@ -65,7 +65,6 @@ def test_a_clone_of_a_host_is_refused_with_both_names(fleet: Fleet) -> None:
         r"mini: it carries the private key of host 'imac' .*: one is a clone of the other; delete", said
     ), said
     assert not run.recap["mini"].changed, run.output
-    faults.whole(fleet)
 
 
 def test_with_full_disks_the_daemon_lives_and_publishes_and_tells_again_when_there_is_room(fleet: Fleet) -> None:
@@ -80,7 +79,7 @@ def test_with_full_disks_the_daemon_lives_and_publishes_and_tells_again_when_the
             fleet.shell("mini", f"dd if=/dev/zero of={place}/filler bs=1k 2>/dev/null || true")
         mark = faults.now(fleet, "mini")
         fleet.lab("plug", "mini", "wan", "203.0.113.21")
-        seconds_until(lambda: faults.outer(fleet, "mini") == {"203.0.113.21"}, 10, "mini published its move")
+        seconds_until(lambda: faults.outer(fleet, "mini") == {"203.0.113.21"}, faults.SOON_S, "mini published its move")
         assert proof.fetch(fleet, "mini", "imac")
         assert main_pid(fleet, "mini") == pid, "it did not live"
         assert re.search(r"No space left on device", faults.log(fleet, "mini", WATCHER, mark)), "it does not tell"
@@ -88,7 +87,9 @@ def test_with_full_disks_the_daemon_lives_and_publishes_and_tells_again_when_the
             fleet.on("mini", "rm", f"{place}/filler")
         fleet.lab("plug", "mini", "wan")
         seconds_until(
-            lambda: "203.0.113.20" in json.dumps(faults.status(fleet, "mini")), 10, "the status is true again"
+            lambda: "203.0.113.20" in json.dumps(faults.status(fleet, "mini")),
+            faults.SOON_S,
+            "the status is true again",
         )
         assert main_pid(fleet, "mini") == pid
         fleet.on("mini", "systemctl", "stop", WATCHER)
@@ -96,7 +97,6 @@ def test_with_full_disks_the_daemon_lives_and_publishes_and_tells_again_when_the
         for place in places:
             fleet.on("mini", "umount", place)
         fleet.on("mini", "systemctl", "start", WATCHER)
-    faults.whole(fleet)
 
 
 def test_of_two_watchers_the_second_says_so_and_ends_and_the_first_goes_on(fleet: Fleet) -> None:
@@ -107,7 +107,6 @@ def test_of_two_watchers_the_second_says_so_and_ends_and_the_first_goes_on(fleet
     assert len(said) == 1, said
     assert re.match(r"imac: another daemon holds \S+: ", said[0]), said
     assert main_pid(fleet, "imac") == pid
-    faults.whole(fleet)
 
 
 def test_killed_at_any_moment_of_its_start_or_of_a_move_the_daemon_recovers(fleet: Fleet) -> None:
@@ -126,4 +125,3 @@ def test_killed_at_any_moment_of_its_start_or_of_a_move_the_daemon_recovers(flee
     assert faults.status(fleet, "macbook").get("error") is None
     devices = fleet.shell("macbook", "ip -brief link show | grep -c ^btmm").strip()
     assert devices == "1", f"{devices} devices of the watcher"
-    faults.whole(fleet)
