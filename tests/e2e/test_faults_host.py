@@ -22,6 +22,13 @@ FAKE_CLOCK = (
 )
 pytestmark = pytest.mark.usefixtures("whole")
 KILLS = 20
+KILL = f"systemctl kill --signal=KILL {WATCHER} || true"
+# Killed, it is gone a moment later; without systemd's two seconds, so that the start is what gets killed next.
+START = (
+    f"until [[ $(systemctl show --property=MainPID --value {WATCHER}) == 0 ]]; do sleep 0.05; done\n"
+    f"systemctl reset-failed {WATCHER}; systemctl start --no-block {WATCHER}"
+)
+SUB_STATE = f"systemctl show --property=SubState --value {WATCHER}"
 
 
 def main_pid(fleet: Fleet, host: str) -> str:
@@ -112,15 +119,19 @@ def test_of_two_watchers_the_second_says_so_and_ends_and_the_first_goes_on(fleet
 def test_killed_at_any_moment_of_its_start_or_of_a_move_the_daemon_recovers(fleet: Fleet) -> None:
     chance = random.Random(4)  # noqa: S311 - the same moments each time
     places = ("cafe", "home")
+    starting = 0
     for number in range(KILLS):
+        after_s = chance.uniform(0, 1.2)
         if number % 2:
             fleet.lab("plug", "macbook", places[number // 2 % 2])
+            time.sleep(after_s)
+            fleet.shell("macbook", KILL)
         else:
-            # Without systemd's two seconds, so that the start is what gets killed.
-            fleet.shell("macbook", f"systemctl restart --no-block {WATCHER}; sleep 0.1")
-        time.sleep(chance.uniform(0, 1.2))
-        fleet.shell("macbook", f"systemctl kill --signal=KILL {WATCHER} || true")
+            starting += (
+                "start" in fleet.shell("macbook", f"{KILL}\n{START}\nsleep {after_s}\n{SUB_STATE}\n{KILL}").split()
+            )
     fleet.lab("plug", "macbook", "cafe")
+    assert starting >= KILLS // 4, f"it was killed only {starting} times while it started"
     fleet.on("macbook", "btmm", "wait", "--timeout", "30", timeout=40)
     assert faults.status(fleet, "macbook").get("error") is None
     devices = fleet.shell("macbook", "ip -brief link show | grep -c ^btmm").strip()
