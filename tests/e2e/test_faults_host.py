@@ -116,6 +116,16 @@ def test_of_two_watchers_the_second_says_so_and_ends_and_the_first_goes_on(fleet
     assert main_pid(fleet, "imac") == pid
 
 
+def test_a_daemon_that_hangs_is_replaced(fleet: Fleet) -> None:
+    with faults.watcher_with(fleet, "mini", "WatchdogSec=5"):
+        fleet.on("mini", "btmm", "wait", "--timeout", "30")
+        pid, mark = main_pid(fleet, "mini"), faults.now(fleet, "mini")
+        fleet.on("mini", "kill", "-STOP", pid)
+        # A process that is stopped does not take SIGABRT: systemd waits another ten seconds before it uses SIGKILL.
+        seconds_until(lambda: main_pid(fleet, "mini") not in {pid, "0"}, faults.SOON_S, "another daemon runs")
+        assert "Watchdog timeout" in faults.log(fleet, "mini", WATCHER, mark)
+
+
 def test_killed_at_any_moment_of_its_start_or_of_a_move_the_daemon_recovers(fleet: Fleet) -> None:
     chance = random.Random(4)  # noqa: S311 - the same moments each time
     places = ("cafe", "home")
