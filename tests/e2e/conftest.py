@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.fleet import Fleet, Run
+from tests.e2e import faults
+from tests.e2e.fleet import Fleet, Run, seconds_until
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +35,16 @@ def fleet(clean: Fleet, rehearsed: Run) -> Fleet:
     run = clean.playbook("site.yml")
     assert run.code == 0, run.output
     return clean
+
+
+@pytest.fixture
+def whole(fleet: Fleet) -> Iterator[None]:
+    """See that the fleet is whole before a test, so that one failure does not become the next one's, and after it."""
+    seconds_until(
+        lambda: not faults.missing(fleet), faults.BACK_S, "whole before the test", lambda: faults.missing(fleet)
+    )
+    yield
+    faults.whole(fleet)
 
 
 @pytest.fixture(scope="session")

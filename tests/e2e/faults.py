@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from tests.e2e import proof
@@ -13,6 +13,7 @@ from tests.e2e.proof import WATCHER, ZONE
 
 UNIT_SETTINGS = f"/run/systemd/system/{WATCHER}.d"
 BACK_S = 40  # the longest wait of a host between two attempts to reach the zone host, and the attempt
+SOON_S = 30  # for what a host does by itself; what would mend it otherwise comes with a renewal, after an hour
 FORGET = "systemctl stop lab-miniupnpd; nft -f /etc/nftables.conf; conntrack -F 2>/dev/null || true"
 
 
@@ -33,10 +34,8 @@ def status(fleet: Fleet, host: str) -> dict[str, object]:
 
 def outer(fleet: Fleet, host: str) -> set[str]:
     """Outer IPv4 addresses of a host in the zone, at which it is reached directly."""
-    records, name = proof.zone_records(fleet), f"_autotunnel._udp.{host}.{ZONE}."
-    ways = [rdata.split() for owner, kind, rdata in records if (owner, kind) == (name, "SRV")]
-    targets = {target for priority, _, _, target in ways if priority == "10"}
-    return {rdata for owner, kind, rdata in records if kind == "A" and owner in targets}
+    targets = {target for priority, _, _, target in proof.ways(fleet, host) if priority == "10"}
+    return {rdata for owner, kind, rdata in proof.zone_records(fleet) if kind == "A" and owner in targets}
 
 
 def log(fleet: Fleet, host: str, unit: str, since: str) -> str:
@@ -74,6 +73,18 @@ def reboot_router(fleet: Fleet, router: str, address: str) -> None:
     fleet.shell(router, FORGET)
     fleet.lab("plug", router, "wan", address)
     fleet.on(router, "systemctl", "start", "lab-miniupnpd")
+
+
+@contextmanager
+def filtered(fleet: Fleet, host: str, rules: Sequence[str], device: str) -> Iterator[None]:
+    """Let a host or a router pass over some of what comes to it by a device."""
+    lines = "".join(f"iifname {device} {rule}\n" for rule in rules)
+    text = f"table inet e2e {{\nchain input {{\ntype filter hook input priority -10\n{lines}}}\n}}"
+    fleet.on(host, "nft", text)
+    try:
+        yield
+    finally:
+        fleet.on(host, "nft", "delete table inet e2e")
 
 
 @contextmanager

@@ -56,12 +56,21 @@ def ula(fleet: Fleet, host: str) -> str:
     return found[1]
 
 
+def ways(fleet: Fleet, host: str) -> list[list[str]]:
+    """Return priority, weight, port and target of each way that the zone tells for a host."""
+    name = f"_autotunnel._udp.{host}.{ZONE}."
+    return [rdata.split() for owner, kind, rdata in zone_records(fleet) if (owner, kind) == (name, "SRV")]
+
+
+def priorities(fleet: Fleet, host: str) -> set[str]:
+    """Return the priorities at which the zone tells ways to a host."""
+    return {way[0] for way in ways(fleet, host)}
+
+
 def mapped_port(fleet: Fleet, host: str) -> int:
     """Return the outer UDP port that the zone tells for a host."""
-    name = f"_autotunnel._udp.{host}.{ZONE}."
-    srvs = [rdata.split() for owner, kind, rdata in zone_records(fleet) if (owner, kind) == (name, "SRV")]
-    ports = [int(port) for priority, _, port, _ in srvs if priority == "10"]
-    assert len(ports) == 1, f"{name} has {len(ports)} SRV records of priority 10"
+    ports = [int(port) for priority, _, port, _ in ways(fleet, host) if priority == "10"]
+    assert len(ports) == 1, f"{host} has {len(ports)} SRV records of priority 10"
     return ports[0]
 
 

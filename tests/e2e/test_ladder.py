@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -17,28 +16,34 @@ from tests.e2e.fleet import ROOT, Fleet, seconds_until
 ROUTERS = {"imac": "nat-home", "macbook": "nat-cafe"}
 ZONE_HOST = "203.0.113.10"
 WITHIN_S = 40.0  # a gateway is asked in vain for about ten seconds
+SHOWN_WITHIN_S = 10.0  # the status follows what charon does
 TTL_S = 120.0  # macbook learns of it by then, if nobody tells it sooner
+SAID = "/run/said"
 RELAYED = "udp portrange 40000-40999"
 # An INFORMATIONAL exchange of IKE (RFC 7296, section 3.1), four zero octets before its header (RFC 3948, section 2.2).
 ENDING = f"({packets.IKE} and udp[30] == 37)"
 TOKEN = "(udp[4:2] == 28 and udp[8:4] == 0x62746d52)"  # docs/architecture.md, "The relay"
 
 
-def ways(fleet: Fleet, host: str) -> set[str]:
-    """Return the priorities at which the zone shows ways to a host."""
-    name = f"_autotunnel._udp.{host}.{proof.ZONE}."
-    return {data.split()[0] for owner, kind, data in proof.zone_records(fleet) if (owner, kind) == (name, "SRV")}
-
-
 def is_reached(fleet: Fleet, host: str, best: str) -> bool:
     """Tell whether the best way to a host has this priority."""
-    return min(ways(fleet, host), default=None) == best
+    return min(proof.priorities(fleet, host), default=None) == best
 
 
 def rung(fleet: Fleet, host: str, peer: str) -> str | None:
     """Return by which way a host has its tunnel to another one."""
     told = json.loads(fleet.shell(host, "btmm status --json || true"))
     return next((each["rung"] for each in told["peers"] if each["name"] == f"{peer}.{proof.ZONE}"), None)
+
+
+def until_rung(fleet: Fleet, host: str, peer: str, expected: str, within_s: float = SHOWN_WITHIN_S) -> None:
+    """Wait until a host shows that it has its tunnel to another one by this way."""
+    seconds_until(
+        lambda: rung(fleet, host, peer) == expected,
+        within_s,
+        f"the tunnel of {host} to {peer} is {expected}",
+        lambda: fleet.shell(host, f"btmm status || true; journalctl -n 30 -o cat -u {proof.WATCHER}"),
+    )
 
 
 def change(fleet: Fleet, translate: str, *, mapping: bool) -> None:
@@ -78,14 +83,14 @@ def capture(relayed: Fleet) -> Path:
 
 
 def test_only_the_relay_is_published(relayed: Fleet) -> None:
-    assert {host: ways(relayed, host) for host in ROUTERS} == {"imac": {"30"}, "macbook": {"30"}}
+    assert {host: proof.priorities(relayed, host) for host in ROUTERS} == {"imac": {"30"}, "macbook": {"30"}}
     told = relayed.shell("imac", "btmm status || true")
     assert "by the relay zone." in told, told
 
 
 def test_the_page_opens_over_the_relay_and_the_status_says_so(relayed: Fleet, capture: Path) -> None:
-    assert rung(relayed, "macbook", "imac") == "relayed"
-    assert rung(relayed, "imac", "macbook") == "relayed"
+    until_rung(relayed, "macbook", "imac", "relayed")
+    until_rung(relayed, "imac", "macbook", "relayed")
 
 
 def test_the_relay_carries_only_ike_and_esp(relayed: Fleet, capture: Path) -> None:
@@ -134,16 +139,19 @@ def test_the_relay_has_no_key_to_it(relayed: Fleet) -> None:
 def test_connections_survive_a_restart_of_the_relay(relayed: Fleet) -> None:
     proof.fetch(relayed, "macbook", "imac")
     serve = "import socket; s = socket.create_server(('::', 9998), family=socket.AF_INET6); c, _ = s.accept(); "
-    call = f"import socket, time; c = socket.create_connection(('imac.{proof.ZONE}', 9998), timeout=30); "
+    call = f"import os, pathlib, socket, time; c = socket.create_connection(('imac.{proof.ZONE}', 9998), timeout=30); "
+    # Between the two words it waits until somebody takes a file away.
     echo = "[c.sendall(c.recv(8)) for _ in range(2)]"
-    ask = "c.sendall(b'one'); print(c.recv(8)); time.sleep(4); c.sendall(b'two'); print(c.recv(8))"
+    first = f"c.sendall(b'one'); print(c.recv(8)); pathlib.Path('{SAID}').touch()\n"
+    then = f"while os.path.exists('{SAID}'): time.sleep(0.1)\nc.sendall(b'two'); print(c.recv(8))"
     with relayed.started("imac", "python3", "-c", serve + echo):
-        time.sleep(0.5)
-        with relayed.started("macbook", "python3", "-c", call + ask) as said:
-            time.sleep(1.5)
+        seconds_until(lambda: relayed.on("imac", "ss", "-Hlnt", "sport = 9998"), WITHIN_S, "imac listens")
+        with relayed.started("macbook", "python3", "-c", call + first + then) as said:
+            seconds_until(lambda: relayed.shell("macbook", f"ls {SAID} || true"), WITHIN_S, "the first word is said")
             relayed.on("zone", "systemctl", "restart", "btmm-relay")
+            relayed.on("macbook", "rm", SAID)
             assert said() == "b'one'\nb'two'"
-    assert rung(relayed, "macbook", "imac") == "relayed"
+    until_rung(relayed, "macbook", "imac", "relayed")
 
 
 def test_nats_that_keep_the_port_are_opened_for_a_direct_call(relayed: Fleet) -> None:
@@ -152,7 +160,7 @@ def test_nats_that_keep_the_port_are_opened_for_a_direct_call(relayed: Fleet) ->
         path = ROOT / "build" / f"mediated-{relayed.name}.pcap"
         with relayed.capture("wan", path):
             proof.fetch(relayed, "macbook", "imac")
-        assert rung(relayed, "macbook", "imac") == "mediated"
+        until_rung(relayed, "macbook", "imac", "mediated")
         # Flows of before may be kept up for a while, or be told there that they end; they carry nothing.
         carried = packets.select(path, f"{RELAYED} and not {TOKEN} and not {packets.KEEPALIVE} and not {ENDING}")
         assert not carried, carried[:3]
@@ -164,17 +172,12 @@ def test_nats_that_keep_the_port_are_opened_for_a_direct_call(relayed: Fleet) ->
 
 def test_a_tunnel_goes_back_to_a_direct_way_when_there_is_one(relayed: Fleet) -> None:
     proof.fetch(relayed, "macbook", "imac")
-    assert rung(relayed, "macbook", "imac") == "relayed"
+    until_rung(relayed, "macbook", "imac", "relayed")
     relayed.on("nat-home", "systemctl", "start", "lab-miniupnpd")  # it announces itself
     try:
-        seconds_until(lambda: "10" in ways(relayed, "imac"), WITHIN_S, "imac is mapped")
-        seconds_until(
-            lambda: rung(relayed, "macbook", "imac") == "direct",
-            TTL_S + WITHIN_S,
-            "the tunnel is direct",
-            lambda: relayed.shell("macbook", f"btmm status; journalctl -n 30 -o cat -u btmm-watcher@{proof.ZONE}"),
-        )
+        seconds_until(lambda: "10" in proof.priorities(relayed, "imac"), WITHIN_S, "imac is mapped")
+        until_rung(relayed, "macbook", "imac", "direct", TTL_S + WITHIN_S)
         proof.fetch(relayed, "macbook", "imac")
-        assert rung(relayed, "macbook", "imac") == "direct"
+        until_rung(relayed, "macbook", "imac", "direct")
     finally:
         relayed.on("nat-home", "systemctl", "stop", "lab-miniupnpd")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from tests.e2e import proof
-from tests.e2e.fleet import Fleet
+from tests.e2e.fleet import Fleet, seconds_until
 from tests.e2e.proof import ZONE
 
 KEY = "/etc/bind/btmm/admin.key"
@@ -176,6 +176,8 @@ def test_an_idle_host_sends_its_refresh_and_nothing_else(fleet: Fleet) -> None:
     change = 'sed -i \'s/"lease": %d/"lease": %d/\' %s/watcher.json; systemctl restart %s; btmm wait'
     fleet.shell("mini", change % (7200, 30, proof.FOLDER, proof.WATCHER))
     try:
+        # A start publishes twice: without the relay, and with it.
+        seconds_until(lambda: proof.priorities(fleet, "mini") == {"10", "20", "30"}, 30, "mini is at the relay")
         mark = fleet.on("zone", "date", "+%s.%N").strip()
         time.sleep(35)
         log = fleet.on("zone", "journalctl", "--unit=named", "--output=cat", f"--since=@{mark}")
