@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger(__name__)
 
 READY_AFTER_S = 10.0  # systemd waits for the first publication, but not for ever: names of peers work without it
-STOP_WITHIN_S = 3.0
+STOP_WITHIN_S = 6.0
 
 
 class Daemon:
