@@ -56,6 +56,7 @@ class Tunnels:
         self._event = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
         self._events = Events(self._tell)
+        self._news: dict[str, asyncio.Event] = {}  # of peers whose tunnel is to come back
 
     async def async_ensure(self, peer: Peer) -> str:
         """Return when the tunnel to `peer` carries traffic, with one word on how: "found" or "opened".
@@ -97,6 +98,8 @@ class Tunnels:
 
     def peer_moved(self, label: str) -> None:
         """The zone says that a peer is elsewhere now; what still carries traffic is left alone."""
+        if label in self._news:
+            self._news[label].set()
         self._spawn(self._async_peer_moved(label))
 
     # -- one peer
@@ -186,6 +189,7 @@ class Tunnels:
         """Call a peer until it answers, for a minute; after each failure ask the zone where it is."""
         ula = IPv6Address(tunnel.address)
         wait, longest = _AGAIN_S
+        news = self._news[label] = asyncio.Event()
         started = asyncio.get_running_loop().time()
         peer = self._locator.peer(label, ula)
         dead = charon.to_peer(await self.async_list(), peer) or [tunnel]
@@ -211,7 +215,11 @@ class Tunnels:
             dead += held
             if asyncio.get_running_loop().time() - started > WANTED_S:
                 raise TunnelError(f"{peer.identity} does not answer: the next packet for it is another attempt")
-            await asyncio.sleep(wait)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await news.wait()
+            news.clear()
+            peer = self._locator.peer(label, ula)
             wait = min(wait * 2, longest)
 
     async def _async_ignoring(self, attempt: Coroutine[None, None, object]) -> None:

@@ -349,6 +349,19 @@ async def test_a_peer_that_moved_is_left_alone_while_it_answers(rig: Rig) -> Non
     await _async_until(lambda: rig.charon.numbers == [2])
 
 
+async def test_a_peer_that_is_back_in_the_zone_is_called_at_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("watcher.tunnels._AGAIN_S", (60, 60))
+    await rig.locator.async_locate("imac")
+    rig.charon.establish(NAME)
+    rig.charon.deaf = {"203.0.113.101"}
+    rig.tunnels.moved()
+    await _async_until(lambda: "call 203.0.113.101 1200" in rig.charon.calls)
+    rig.zone.outer = ELSEWHERE
+    await rig.locator.async_locate("imac")
+    rig.tunnels.peer_moved("imac")
+    await _async_until(lambda: "call 203.0.113.102 1200" in rig.charon.calls)
+
+
 async def test_a_relayed_peer_that_can_be_called_directly_is_until_it_answers(
     rig: Rig, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
