@@ -112,6 +112,7 @@ def measure(protocol: str, count: int) -> Measured:
     limits = Limits(
         sessions=12_000,
         sessions_per_address=12_000,
+        subscriptions_per_client=12_000,
         llqs_per_client=12_000,
         llq_burst=1_000_000,  # all subscribers have one address
         llq_verified_per_s=1_000_000,
