@@ -37,9 +37,8 @@ _LOGGER = logging.getLogger(__name__)
 SETTLE_S = 0.3  # a host publishes several sets in one message, and they are told one by one
 CONFIRM_S = 5.0  # then what was asked before it was followed is asked once more: it may have changed in between
 AGAIN_S = 30.0  # while the zone does not answer
-DOUBT_S = (
-    300.0  # then who was refused is judged anew: the fault may have been here, as a clock not set yet or a full disk
-)
+# After that who was refused is judged anew: the fault may have been here, as a clock not set yet or a full disk.
+DOUBT_S = 300.0
 DAY_S = 86400.0  # then all is looked at anew: certificates end, too
 MAX_HOSTS = 256
 _MOST = 4  # certificates of one host: one, and two while the owner's CA is replaced

@@ -109,8 +109,12 @@ class Tunnels:
         if task is None:
             task = asyncio.create_task(make())
             self._running[label] = task
-            task.add_done_callback(lambda _: self._running.pop(label, None))
+            task.add_done_callback(lambda _: self._ended(label))
         return await asyncio.shield(task)
+
+    def _ended(self, label: str) -> None:
+        self._running.pop(label, None)
+        self._news.pop(label, None)
 
     async def _async_ensure(self, peer: Peer) -> str:
         held = charon.to_peer(await asyncio.to_thread(self._list), peer)
