@@ -44,8 +44,9 @@ unit: $(READY) ## unit tests
 # Mostly the tests wait for what hosts do by themselves, so two scenarios, and two fleets, are tested at a time.
 molecule: images ## each role's scenario, or one: make molecule ROLE=tunnel
 	@mkdir -p build/molecule; echo "== two at a time: build/molecule/SCENARIO.log"
-	@printf '%s\n' $(ROLE) | xargs -P 2 -I SCENARIO bash -c 'molecule test --scenario-name SCENARIO > build/molecule/SCENARIO.log 2>&1 \
-	  && echo "== SCENARIO passed in $$SECONDS s" || { cat build/molecule/SCENARIO.log; echo "== SCENARIO failed" >&2; exit 1; }'
+	@rm -f $(ROLE:%=build/molecule/%.failed); printf '%s\n' $(ROLE) | xargs -P 2 -I SCENARIO bash -c 'molecule test --scenario-name SCENARIO > build/molecule/SCENARIO.log 2>&1 \
+	  && echo "== SCENARIO passed in $$SECONDS s" || { cat build/molecule/SCENARIO.log; mv build/molecule/SCENARIO.{log,failed}; exit 1; }' \
+	  || { echo "== failed, and why"; grep --after-context 20 'fatal: ' build/molecule/*.failed; exit 1; }
 
 e2e: images ## the main job, faults, sign-on and scenarios, two rehearsal fleets at a time
 	@echo "== beside these, sign-on, scenarios and what has a fleet of its own: build/e2e-beside.log"
