@@ -12,8 +12,6 @@ READY := build/.packages $(VENV)/.locked
 ROLES := $(sort $(notdir $(patsubst %/,%,$(dir $(wildcard molecule/*/molecule.yml)))))
 ROLE ?= $(ROLES)
 DEMO := BTMM_FLEET=demo
-E2E := BTMM_FLEET=e2e
-BESIDE := $(patsubst %,tests/e2e/test_%.py,hostile login nat_grid page post_quantum revocation rollover scenarios services shares sign_on two_owners)
 # The kernel is emulated, as this machine's.
 E2E_KERNEL := $(if $(filter amd64,$(shell dpkg --print-architecture)),e2e-kernel)
 
@@ -41,18 +39,11 @@ lint: $(READY) ## ruff, mypy, yamllint, ansible-lint
 unit: $(READY) ## unit tests
 	pytest --numprocesses 2 tests/unit
 
-# Mostly the tests wait for what hosts do by themselves, so two scenarios, and two fleets, are tested at a time.
 molecule: images ## each role's scenario, or one: make molecule ROLE=tunnel
-	@mkdir -p build/molecule; echo "== two at a time: build/molecule/SCENARIO.log"
-	@rm -f $(ROLE:%=build/molecule/%.failed); printf '%s\n' $(ROLE) | xargs -P 2 -I SCENARIO bash -c 'molecule test --scenario-name SCENARIO > build/molecule/SCENARIO.log 2>&1 \
-	  && echo "== SCENARIO passed in $$SECONDS s" || { cat build/molecule/SCENARIO.log; mv build/molecule/SCENARIO.{log,failed}; exit 1; }' \
-	  || { echo "== failed, and why"; grep --after-context 20 'fatal: ' build/molecule/*.failed; exit 1; }
+	tests/run/molecule $(ROLE)
 
 e2e: images ## the main job, faults, sign-on and scenarios, two rehearsal fleets at a time
-	@echo "== beside these, sign-on, scenarios and what has a fleet of its own: build/e2e-beside.log"
-	@$(E2E)_b pytest --timeout 900 $(BESIDE) > build/e2e-beside.log 2>&1 & other=$$!; \
-	$(E2E) pytest --timeout 900 $(BESIDE:%=--ignore=%) tests/e2e && main=0 || main=$$?; \
-	wait $$other && beside=0 || beside=$$?; cat build/e2e-beside.log; exit $$((main | beside))
+	tests/run/e2e
 
 e2e-kernel: images build/kernel/.packages build/kernel/.linux ## tunnel, guard and MTU with a kernel that has ESP (emulated; amd64)
 	pytest --timeout 600 tests/kernel
