@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Asks the zone, and answers from what it last said while nobody serves it. The system's resolver is never touched."""
+"""Asks the zone, and answers from what it last said while nobody can. The system's resolver is never touched."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import dns.message
 import dns.name
 import dns.rdatatype
 from ansible_collections.btmm.fleet.plugins.module_utils import background, names
-from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError
+from ansible_collections.btmm.fleet.plugins.module_utils.update import BadTime, ServerFailed, UpdateError
 
 from .errors import ZoneServerError
 from .status import now
@@ -41,6 +41,8 @@ _LOOK_ROUND_S = (20.0, 120.0)  # after the start, a fleet that starts at once sp
 _DAY_S = 86400.0
 _PAUSE_S = 0.02  # between two questions of the look round: it is in no hurry
 MAX_HOSTS = 256
+# A server that refuses our clock, or has no zone to answer from (RFC 8767 section 5), tells as little as none.
+_AWAY = (ZoneServerError, BadTime, ServerFailed)
 
 _A, _AAAA, _PTR, _SRV, _TXT = (getattr(dns.rdatatype, kind) for kind in ("A", "AAAA", "PTR", "SRV", "TXT"))
 
@@ -90,8 +92,8 @@ class Remembered:
         """Return the zone's answer, or the last known one.
 
         Raises:
-            ZoneServerError: no server answers, and nothing is known.
-            UpdateError: the server refuses, fails or answers wrongly.
+            ZoneServerError, BadTime, ServerFailed: no server answers, or none can, and nothing is known.
+            UpdateError: the server refuses, or answers wrongly.
         """
         if self._away is not None:
             # Nobody waits for a server that was away a moment ago; whether it is back is found out beside.
@@ -101,7 +103,7 @@ class Remembered:
                 return known
         try:
             return self._learn(await self._client.async_exchange(message))
-        except ZoneServerError as err:
+        except _AWAY as err:
             known = self._table.answer(message)
             if known is None:
                 raise
@@ -143,9 +145,13 @@ class Remembered:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._asked.wait(), wait - _PROBE_LEAST_S)
             at_once = False
-            with contextlib.suppress(ZoneServerError):
-                with contextlib.suppress(UpdateError):  # an answer all the same
-                    await self._client.async_exchange(dns.message.make_query(self._config.zone, dns.rdatatype.SOA))
+            try:
+                await self._client.async_exchange(dns.message.make_query(self._config.zone, dns.rdatatype.SOA))
+            except _AWAY:
+                pass
+            except UpdateError:  # an answer all the same
+                self._back()
+            else:
                 self._back()
             wait = min(wait * 2, _PROBE_MOST_S)
 

@@ -12,7 +12,7 @@ import dns.entropy
 import dns.opcode
 import dns.tsig
 from ansible_collections.btmm.fleet.plugins.module_utils import tcp
-from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateError, read_response
+from ansible_collections.btmm.fleet.plugins.module_utils.update import ServerFailed, UpdateError, read_response
 
 from .errors import ZoneServerError
 
@@ -73,8 +73,8 @@ class ZoneClient:
                 if index == 0:
                     self._primary_again = loop.time() + PRIMARY_AGAIN_S
             except UpdateError as err:
-                # What the primary says counts. A secondary may be behind: without the zone, or without our key.
-                if index == 0:
+                # What the primary says counts, if it has the zone. A secondary may be behind: without it, or our key.
+                if index == 0 and not isinstance(err, ServerFailed):
                     raise
                 failure = failure or err
             else:

@@ -11,7 +11,12 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 import pytest
-from ansible_collections.btmm.fleet.plugins.module_utils.update import UpdateRefused
+from ansible_collections.btmm.fleet.plugins.module_utils.update import (
+    BadTime,
+    ServerFailed,
+    UpdateError,
+    UpdateRefused,
+)
 
 from watcher import remembered
 from watcher.errors import ZoneServerError
@@ -50,13 +55,13 @@ class Zone:
         self.records = dict(RECORDS)
         self.asked: list[str] = []
         self.down = False
-        self.refuses = False
+        self.fault: UpdateError | None = None
         self.takes_s = 0.0
 
     async def async_exchange(self, message: Message) -> Message:
         await asyncio.sleep(self.takes_s)
-        if self.refuses:
-            raise UpdateRefused("refused")
+        if self.fault is not None:
+            raise self.fault
         if self.down:
             raise ZoneServerError("the zone server can't be reached")
         question = message.question[0]
@@ -131,10 +136,22 @@ async def test_what_was_never_asked_is_a_failure(rig: Rig) -> None:
 
 async def test_a_refusal_is_no_silence(rig: Rig) -> None:
     await rig.ask()
-    rig.zone.refuses = True
+    rig.zone.fault = UpdateRefused("refused")
     with pytest.raises(UpdateRefused):
         await rig.ask()
     assert rig.told == []
+
+
+@pytest.mark.parametrize("fault", [BadTime("clocks differ", 900), ServerFailed("no zone")])
+async def test_a_server_that_cannot_answer_is_as_good_as_none(rig: Rig, fault: UpdateError) -> None:
+    await rig.ask()
+    rig.zone.fault = fault
+    assert await rig.ask() == ["fd12:3456:789a::2"]
+    await asyncio.sleep(0.2)  # some probes, which it does not answer, either
+    assert rig.told == [True]
+    rig.zone.fault = None
+    await until(lambda: rig.told == [True, False])
+    rig.asker.stop()
 
 
 async def test_a_restart_without_a_server_knows_what_was_written(rig: Rig) -> None:

@@ -117,6 +117,8 @@ class DotServer:
         answer = dns.message.make_response(query)
         if self.mode == "refused":
             answer.set_rcode(dns.rcode.REFUSED)
+        if self.mode == "first without the zone" and self.messages == 1:
+            answer.set_rcode(dns.rcode.SERVFAIL)
         if self.mode == "badkey":
             answer.set_rcode(dns.rcode.NOTAUTH)
             answer.use_tsig(self.key, tsig_error=int(dns.rcode.BADKEY))
@@ -261,6 +263,13 @@ async def test_what_the_primary_says_counts_and_it_is_asked_again_when_it_is_bac
     rig.client._channels[0] = rig.client._channels[1]
     await rig.ask()
     assert rig.client._best == 0
+
+
+async def test_a_primary_without_the_zone_leaves_the_question_to_a_secondary(rig: Rig) -> None:
+    rig.client = ZoneClient(dataclasses.replace(rig.config, secondaries=(rig.config.server,)))
+    rig.server.mode = "first without the zone"
+    await rig.ask()
+    assert rig.server.messages == 2
 
 
 async def test_a_missing_ca_is_told(rig: Rig, tmp_path: Path) -> None:
