@@ -123,18 +123,22 @@ def _take_newer(lists: Lists) -> list[str]:
 def close(zone: str, known: Mapping[str, set[str]], revoked: Iterable[str], *, is_news: bool) -> list[str]:
     """Close the zone's tunnels whose peer's certificate was revoked; return a line each.
 
-    When there `is_news` on the list, also those of whose certificate charon does not know any more: a peer in good
-    standing is back with its next packet.
+    When there `is_news` on the list, also those of which charon does not tell by which certificate they were made: it
+    knows none of the peer's any more, or a revoked one beside another, as of a host that was enrolled anew and whose
+    thief goes on calling. A peer in good standing is back with its next packet. By an old list those were judged.
     """
     forbidden, told = set(revoked), []
     with charon.session() as session:
         for tunnel, identity in charon.identities(session, f".{zone}"):
             held = known.get(identity, set())
-            if not held & forbidden and (held or not is_news):
+            dead = held & forbidden
+            is_good = bool(held) and not dead
+            is_unclear = not held or dead != held
+            if is_good or (is_unclear and not is_news):
                 continue
             charon.forget(session, tunnel)
             why = (
-                "its certificate was revoked" if held else "its certificate is not at hand, so it has to show it again"
+                "its certificate was revoked" if dead else "its certificate is not at hand, so it has to show it again"
             )
             told.append(f"closed the tunnel to {identity}: {why}")
     return told

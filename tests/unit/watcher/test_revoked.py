@@ -221,6 +221,22 @@ def test_who_cannot_be_judged_is_closed_only_by_news(host: Host) -> None:
     assert host.closed == [1]
 
 
+def test_who_was_enrolled_anew_is_closed_only_by_news(host: Host) -> None:
+    """charon knows the revoked certificate while its thief calls, and does not tell which of the two made a tunnel."""
+    stolen = host.owner.host("mini")
+    host.owner.revoke(stolen)
+    host.install()
+    former = listed(stolen)
+    host.known = former + listed(host.owner.host("mini"))
+    host.take()
+    assert host.closed == [1]
+    host.take()
+    assert host.closed == []
+    host.known = former
+    host.take()
+    assert host.closed == [1]
+
+
 def test_what_comes_meanwhile_is_taken_up_too(host: Host) -> None:
     """systemd starts nothing for it: by Ansible, then by the zone."""
     mini = host.owner.host("mini")
