@@ -13,7 +13,7 @@ from . import charon, probe
 from .errors import TunnelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import vici
 
@@ -22,19 +22,17 @@ if TYPE_CHECKING:
     from .peers import Peer, Rendezvous, Way
 
 NEXT_WAY_S = 1.2  # for each way before the last, and for each after a move, when a peer may be elsewhere by now, too
-
-
-CALLS = (
-    20  # at once: each holds up to two of charon's 64 threads (role tunnel), and without any left it does nothing more
-)
+CALLS = 20  # at once: each holds up to two of charon's 64 threads (role tunnel), and without one it does nothing more
 
 
 class Caller:
     """Makes tunnels; vici is synchronous, so each call runs in a thread, one that nobody else waits for."""
 
-    def __init__(self, config: Config, rendezvous: Rendezvous | None) -> None:
+    def __init__(self, config: Config, rendezvous: Rendezvous | None, changed: Callable[[], None]) -> None:
+        """Prepare; `changed` is called when more is known of a tunnel than charon told when it came."""
         self._config = config
         self._rendezvous = rendezvous
+        self._changed = changed
         self._threads = ThreadPoolExecutor(CALLS, "call")
         self._worked: dict[str, tuple[tuple[Way, ...], str]] = {}  # by which of its ways a peer was reached last
         self._rungs: dict[int, str] = {}  # the rung of each tunnel of ours
@@ -82,8 +80,7 @@ class Caller:
                 if not number:
                     await probe.async_alive(self._config.host.ula, peer.ula)
                     return
-                self._worked[peer.label] = peer.ways, way.rung
-                self._rungs[number] = way.rung
+                self._made(peer, way, number)
                 return
         assert failure is not None  # noqa: S101 - for the type checker
         raise failure
@@ -98,8 +95,12 @@ class Caller:
         """
         at = await self._async_endpoint(peer, way)
         number = await asyncio.get_running_loop().run_in_executor(self._threads, self._call_beside, peer, at)
+        self._made(peer, way, number)
+
+    def _made(self, peer: Peer, way: Way, number: int) -> None:
         self._worked[peer.label] = peer.ways, way.rung
         self._rungs[number] = way.rung
+        self._changed()
 
     async def _async_endpoint(self, peer: Peer, way: Way) -> Endpoint:
         if isinstance(way.at, Endpoint):

@@ -149,6 +149,11 @@ class Locator:
         link = self._vantage().link
         return "lan" if link is not None and link.on_link(remote) and link.behind_nat else "direct"
 
+    def is_published(self, identity: str, remote: Endpoint) -> bool:
+        """Return whether a peer says that it can be called there without help, whatever helped it there before."""
+        located = self._known.get(self.label_of(identity) or "")
+        return located is not None and remote in located.reach.direct
+
     def label_of(self, identity: str) -> str | None:
         """Return the label of a peer by the name in its certificate; None for one of another zone."""
         label, _, zone = identity.partition(".")

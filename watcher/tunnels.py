@@ -49,7 +49,7 @@ class Tunnels:
         self._locator = locator
         self._changed = changed
         self._rendezvous = rendezvous
-        self._caller = Caller(config, rendezvous)
+        self._caller = Caller(config, rendezvous, changed)
         self._better = Occasions(time.monotonic)
         self._running: dict[str, asyncio.Task[str]] = {}
         self._moves: set[asyncio.Task[None]] = set()
@@ -75,9 +75,13 @@ class Tunnels:
 
     def rung(self, tunnel: Tunnel) -> str:
         """Return by which way a tunnel goes."""
-        known = self._caller.rung(tunnel.number) or (
-            self._rendezvous.rung_of(tunnel.remote) if self._rendezvous is not None else None
-        )
+        known = self._caller.rung(tunnel.number)
+        if (
+            not known
+            and self._rendezvous is not None
+            and not self._locator.is_published(tunnel.identity, tunnel.remote)
+        ):
+            known = self._rendezvous.rung_of(tunnel.remote)
         return known or self._locator.rung_of(tunnel.remote.address)
 
     def start(self) -> None:

@@ -294,6 +294,29 @@ async def test_a_relayed_peer_is_called_where_the_rendezvous_says(rig: Rig, conf
     assert [relaying.rung(tunnel) for tunnel in await relaying.async_list()] == ["relayed"]
 
 
+async def test_a_tunnel_to_where_a_peer_is_published_needs_no_help_any_more(rig: Rig, config: Config) -> None:
+    """It was mediated to the same place before it had a mapping there."""
+
+    class Relay:
+        async def async_prepare(self, identity: str, way: Way) -> Endpoint:
+            raise AssertionError
+
+        def rung_of(self, remote: Endpoint) -> str | None:
+            return "mediated"
+
+    told: list[int] = []
+    tunnels = Tunnels(config, rig.locator, lambda: told.append(1), Relay())
+    rig.charon.establish("btmm-in")
+    (tunnel,) = await tunnels.async_list()
+    assert tunnels.rung(tunnel) == "mediated"
+    await rig.locator.async_locate("imac")
+    assert (tunnels.rung(tunnel), told) == ("direct", [])
+    # charon's news of a tunnel that we make may come before its way is noted.
+    rig.charon.sas.clear()
+    await tunnels.async_ensure(IMAC)
+    assert told == [1]
+
+
 async def test_after_a_move_every_peer_is_called_whoever_opened_the_tunnel(rig: Rig) -> None:
     await rig.locator.async_locate("imac")
     rig.charon.establish("btmm-in")
