@@ -40,6 +40,7 @@ def fleet(clean: Fleet, rehearsed: Run) -> Fleet:
 @pytest.fixture
 def whole(fleet: Fleet) -> Iterator[None]:
     """See that the fleet is whole before a test, so that one failure does not become the next one's, and after it."""
+    faults.put_back(fleet)
     seconds_until(
         lambda: not faults.missing(fleet), faults.BACK_S, "whole before the test", lambda: faults.missing(fleet)
     )

@@ -141,17 +141,19 @@ def test_killed_at_any_moment_of_its_start_or_of_a_move_the_daemon_recovers(flee
     begin = time.monotonic()
     fleet.on("macbook", "systemctl", "restart", WATCHER)
     start_s = time.monotonic() - begin
-    for number in range(KILLS):
-        if number % 2:
-            fleet.lab("plug", "macbook", places[number // 2 % 2])
-            time.sleep(chance.uniform(0, 1.2))
-            fleet.shell("macbook", KILL)
-        else:
-            after_s = chance.uniform(0, start_s)
-            starting += (
-                "start" in fleet.shell("macbook", f"{KILL}\n{START}\nsleep {after_s}\n{SUB_STATE}\n{KILL}").split()
-            )
-    fleet.lab("plug", "macbook", "cafe")
+    try:
+        for number in range(KILLS):
+            if number % 2:
+                fleet.lab("plug", "macbook", places[number // 2 % 2])
+                time.sleep(chance.uniform(0, 1.2))
+                fleet.shell("macbook", KILL)
+            else:
+                after_s = chance.uniform(0, start_s)
+                starting += (
+                    "start" in fleet.shell("macbook", f"{KILL}\n{START}\nsleep {after_s}\n{SUB_STATE}\n{KILL}").split()
+                )
+    finally:
+        fleet.lab("plug", "macbook", "cafe")
     fleet.on("macbook", "btmm", "wait", "--timeout", "30", timeout=40)
     assert starting >= KILLS // 4, f"it was killed only {starting} times while it started"
     assert faults.status(fleet, "macbook").get("error") is None
