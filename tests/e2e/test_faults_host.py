@@ -23,9 +23,10 @@ FAKE_CLOCK = (
 pytestmark = pytest.mark.usefixtures("whole")
 KILLS = 20
 KILL = f"systemctl kill --signal=KILL {WATCHER} || true"
-# Killed, it is gone a moment later; without systemd's two seconds, so that the start is what gets killed next.
+# Killed, it is gone a moment later; without systemd's two seconds, so that the start is what gets killed next. Those of
+# a former kill may end just now: then there is another one to kill.
 START = (
-    f"until [[ $(systemctl show --property=MainPID --value {WATCHER}) == 0 ]]; do sleep 0.05; done\n"
+    f"until [[ $(systemctl show --property=MainPID --value {WATCHER}) == 0 ]]; do {KILL}; sleep 0.05; done\n"
     f"systemctl reset-failed {WATCHER}; systemctl start --no-block {WATCHER}"
 )
 SUB_STATE = f"systemctl show --property=SubState --value {WATCHER}"
