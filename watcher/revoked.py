@@ -132,9 +132,9 @@ def close(zone: str, known: Mapping[str, set[str]], revoked: Iterable[str], *, i
         for tunnel, identity in charon.identities(session, f".{zone}"):
             held = known.get(identity, set())
             dead = held & forbidden
-            is_good = bool(held) and not dead
-            is_unclear = not held or dead != held
-            if is_good or (is_unclear and not is_news):
+            is_doubtful = bool(dead) or not held
+            is_certain = bool(dead) and dead == held
+            if not (is_doubtful if is_news else is_certain):
                 continue
             charon.forget(session, tunnel)
             why = (
